@@ -1,0 +1,168 @@
+"""The frozen values that the node shows to the world: what the API returns and streams.
+
+Not for: anything that is decided from; these are pictures of the node, not its state.
+All sizes are bytes, all rates bytes per second, all durations seconds; `*_at` are Unix times.
+Names are as peers told them: whoever shows one passes it through `content.names.display`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class DownloadState(StrEnum):
+    """Where a download stands."""
+
+    SEARCHING = "searching"  # no address has told any of its chunks yet
+    DOWNLOADING = "downloading"
+    WAITING = "waiting"  # every known address was tried; goes round again by itself
+    BLOCKED = "blocked"  # our own disk is in the way; goes on by itself when it is not
+    FINISHING = "finishing"  # all five chunks are here and are being joined and named
+    DONE = "done"
+    STOPPED = "stopped"  # by the user; the part file is kept for next time
+    FAILED = "failed"
+
+
+FINAL_STATES = frozenset({DownloadState.DONE, DownloadState.STOPPED, DownloadState.FAILED})
+
+
+class ChunkState(StrEnum):
+    """Where one chunk of a download stands."""
+
+    MISSING = "missing"
+    FETCHING = "fetching"
+    HELD = "held"
+
+
+class ChunkStatus(Struct, frozen=True, kw_only=True):
+    """One of the five chunks; `source` is the address it comes from, "" while there is none."""
+
+    number: int
+    state: ChunkState
+    received: int
+    source: str = ""
+
+
+class DownloadStatus(Struct, frozen=True, kw_only=True):
+    """One download, from the wish for a name to the final file."""
+
+    id: str
+    name: str
+    state: DownloadState
+    folder: str
+    chunks: tuple[ChunkStatus, ...]
+    received: int
+    size: int | None  # None until the chunk size is known; then the upper bound 5 * c until exact
+    rate: float
+    seconds_left: float | None
+    peer: str  # the address that gives right now, "" while none does
+    given: dict[str, int]  # bytes by address
+    problem: str  # one sentence, "" where there is none
+    path: str  # the final file, "" until there is one
+    idle_seconds: float  # since the last byte arrived (or since the start)
+    elapsed_seconds: float
+    verified: bool  # False for whatever came by the classic protocol
+
+
+class ContentStatus(Struct, frozen=True, kw_only=True):
+    """One content name on the network, or one of our own files."""
+
+    name: str
+    chunks: tuple[int, ...]  # how many addresses have chunk 1 … 5
+    peers: tuple[str, ...]  # addresses, in the order they told it
+    complete: bool  # each of the five chunks is had by somebody
+    shared: bool  # we have it ourselves
+    size: int | None = None  # known for our own files only
+
+
+class PeerStatus(Struct, frozen=True, kw_only=True):
+    """One address that has told us something."""
+
+    address: str
+    contents: tuple[str, ...]
+    chunks: int
+    heard_seconds_ago: float
+    given: int  # bytes it gave us since our start
+    taken: int  # bytes it took from us since our start
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """The node itself."""
+
+    version: str
+    pid: int
+    share: str
+    state: str
+    addresses: tuple[str, ...]
+    broadcasts: tuple[str, ...]
+    tcp_port: int | None  # None while it listens nowhere
+    classic_udp_port: int
+    announcing: bool  # False where classic announcing had to stop; `problems` says why
+    last_announced_at: float | None
+    announced_names: int
+    peers: int
+    files: int
+    upload_rate: float
+    download_rate: float
+    refused: dict[str, int]  # datagrams and connections turned away, by reason
+    problems: tuple[str, ...]  # sentences
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """One line of the download or upload log."""
+
+    direction: str  # "download" or "upload"
+    time: str  # ISO 8601 with offset
+    address: str
+    chunk: str
+    bytes: int
+    seconds: float
+    result: str  # "ok …" or "failed …" with the reason
+
+
+class ShareStatus(Struct, frozen=True, kw_only=True):
+    """What became of a wish to share a file."""
+
+    name: str
+    path: str
+    size: int
+    how: str  # "linked", "copied" or "already there"
+    chunks: tuple[str, ...]  # the names it will be announced under; empty where it cannot be
+    note: str  # why it is not announced, or ""
+
+
+class NoticeKind(StrEnum):
+    """What a notice tells."""
+
+    CHUNK = "chunk"  # a chunk arrived
+    FAILOVER = "failover"  # an address failed, another is tried
+    WARNING = "warning"  # CHUNK … CANNOT BE DOWNLOADED FROM ONLINE PEERS. and its like
+    INFO = "info"
+
+
+class DownloadChanged(Struct, frozen=True, tag="download"):
+    """A download has a new picture (at most ten a second for each)."""
+
+    download: DownloadStatus
+
+
+class Notice(Struct, frozen=True, kw_only=True, tag="notice"):
+    """Something happened that a person wants to read once."""
+
+    kind: NoticeKind
+    download: str  # its id, "" where it concerns none
+    chunk: str  # the chunk's name, or ""
+    peer: str  # an address, or ""
+    text: str
+
+
+class ContentsChanged(Struct, frozen=True, tag="contents"):
+    """The list of contents or of peers changed (at most one a second); ask for it anew."""
+
+    contents: int
+    peers: int
+
+
+Event = DownloadChanged | Notice | ContentsChanged
