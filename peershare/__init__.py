@@ -1,0 +1,13 @@
+"""peershare: peer-to-peer file sharing for one local network.
+
+A map of the package, from the floor up (imports run one way, a test holds them to it):
+
+- `errors`, `status`, `settings`, `links`, `throttle`, `content`: values and rules
+- `wire`: what datagrams and requests look like
+- `dictionary`, `ledger`, `state`, `library`: what is remembered, and the shared files
+- `announcer`, `discovery`, `uploader`, `download`: the four parts
+- `listening`, `overview`, `node`: one peer, put together
+- `control`: the local HTTP API;  `tap`, `client`: the two ways to run it
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,205 @@
+"""ContentDictionary: who told that it has which chunk (requirement 2.2.0-C).  Pure.
+
+The pairs themselves, their caps and their expiry are `pairs.PairStore`; here are the questions
+that are asked of them, and the text of `content_dictionary.txt`.  Times are monotonic seconds,
+given to each call.  Not for: hearing announcements, writing the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address
+
+from msgspec import Struct
+
+from peershare.content.chunks import CHUNK_COUNT
+from peershare.content.names import parse_chunk_name
+from peershare.pairs import (
+    LIFETIME_SECONDS,
+    MAX_ADDRESSES,
+    MAX_ADDRESSES_PER_CHUNK,
+    MAX_BASES_PER_ADDRESS,
+    MAX_PAIRS,
+    Entry,
+    Pair,
+    PairStore,
+    Told,
+    root_of,
+)
+from peershare.resolving import normal, resolve
+
+__all__ = [
+    "LIFETIME_SECONDS",
+    "MAX_ADDRESSES",
+    "MAX_ADDRESSES_PER_CHUNK",
+    "MAX_BASES_PER_ADDRESS",
+    "MAX_PAIRS",
+    "ContentDictionary",
+    "Found",
+    "KnownAddress",
+    "KnownBase",
+    "Source",
+    "Told",
+    "parse_dictionary",
+]
+
+# What `json.dumps` does to a string, without asking what it is given.
+_quoted = json.encoder.encode_basestring_ascii
+
+_NUMBERS = range(1, CHUNK_COUNT + 1)
+
+
+class Source(Struct, frozen=True):
+    """An address that has a chunk; `asked` is its own spelling, which a request must use."""
+
+    address: str
+    asked: str
+
+
+class Found(Struct, frozen=True):
+    """Where a content can be had: `sources` of chunk 1 to 5, each in order of arrival.
+
+    `extension` is the query's, or the told names' (".png"), or "".  All empty: nobody has it.
+    """
+
+    extension: str
+    sources: tuple[tuple[Source, ...], ...]
+
+
+class KnownBase(Struct, frozen=True):
+    """A name that is told: how many addresses have chunk 1 to 5, and which, as they arrived."""
+
+    name: str
+    chunks: tuple[int, ...]
+    addresses: tuple[str, ...]
+
+
+class KnownAddress(Struct, frozen=True):
+    """An address that has told something: which names, how many chunks, when last."""
+
+    address: str
+    bases: tuple[str, ...]
+    chunks: int
+    heard_at: float
+
+
+class ContentDictionary(PairStore):
+    """Chunk -> addresses, bounded and expiring."""
+
+    def lookup(self, query: str, now: float) -> Found:
+        """Find who has a content, by its name as the user typed it (`forest`, `forest.png`).
+
+        Raises `AmbiguousNameError` where the name fits several contents (`resolving.resolve`).
+        """
+        live: dict[str, list[tuple[Entry, dict[int, Pair]]]] = {}
+        for base, entries in self._roots.get(root_of(query), {}).items():
+            for entry in entries:
+                chunks = entry.chunks(now)
+                if chunks:
+                    live.setdefault(normal(base), []).append((entry, chunks))
+        told = {base: {e.owner.address for e, _ in found} for base, found in live.items()}
+        resolved = resolve(query, told)
+        chosen: dict[str, tuple[Entry, dict[int, Pair]]] = {}
+        for base in resolved.bases:
+            for entry, chunks in live[base]:
+                chosen.setdefault(entry.owner.address, (entry, chunks))
+        return Found(resolved.extension, _sources(chosen.values()))
+
+    def bases(self, now: float) -> tuple[KnownBase, ...]:
+        """Every name that somebody tells now."""
+        known = []
+        for base, entries in self.each_base():
+            live = [(entry, chunks) for entry in entries if (chunks := entry.chunks(now))]
+            if live:
+                live.sort(key=lambda item: min(pair.order for pair in item[1].values()))
+                counts = (sum(n in chunks for _, chunks in live) for n in _NUMBERS)
+                addresses = tuple(entry.owner.address for entry, _ in live)
+                known.append(KnownBase(base, tuple(counts), addresses))
+        return tuple(known)
+
+    def addresses(self, now: float) -> tuple[KnownAddress, ...]:
+        """Every address heard within the lifetime, in order of arrival."""
+        known = []
+        for owner in self._owners.values():
+            chunks = {base: len(entry.chunks(now)) for base, entry in owner.entries.items()}
+            bases = tuple(base for base, count in chunks.items() if count)
+            if bases or now - owner.heard_at < LIFETIME_SECONDS:
+                known.append(
+                    KnownAddress(owner.address, bases, sum(chunks.values()), owner.heard_at)
+                )
+        return tuple(known)
+
+    def as_json(self, now: float) -> bytes:
+        """The text of `content_dictionary.txt`: chunk name as told -> addresses as they arrived.
+
+        One JSON object in ASCII, one chunk a line, ended by a newline.
+        """
+        lines: list[str] = []
+        for _, entries in self.each_base():
+            lines += _lines_of(entries, now)
+        return ("{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n").encode("ascii")
+
+
+def _lines_of(entries: Iterable[Entry], now: float) -> list[str]:
+    """The lines of the dictionary file for one base, by number, then by spelling."""
+    told: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for entry in entries:
+        for pair in entry.pairs:
+            if pair.lives(now):
+                key = (pair.number, entry.spelling(pair))
+                told.setdefault(key, []).append((pair.order, entry.owner.address))
+    return [
+        f"  {_quoted(key[1])}: [{', '.join(_quoted(address) for _, address in sorted(told[key]))}]"
+        for key in sorted(told)
+    ]
+
+
+def _sources(
+    chosen: Iterable[tuple[Entry, dict[int, Pair]]],
+) -> tuple[tuple[Source, ...], ...]:
+    """For each chunk the addresses that have it, in order of arrival."""
+    found: list[list[tuple[int, Source]]] = [[] for _ in _NUMBERS]
+    for entry, chunks in chosen:
+        for number, pair in chunks.items():
+            source = Source(entry.owner.address, entry.spelling(pair))
+            found[number - 1].append((pair.order, source))
+    return tuple(
+        tuple(source for _, source in sorted(column, key=lambda item: item[0])) for column in found
+    )
+
+
+def parse_dictionary(text: str) -> dict[str, tuple[str, ...]]:
+    """Read a dictionary file: chunk name as written -> its addresses, each once, in order.
+
+    Both forms in use are understood: one JSON object, and lines `forest_5: 198.18.0.11, …`.  What
+    is no chunk name or no IPv4 address is skipped.  Never raises.
+    """
+    try:
+        written = json.loads(text)
+    except (ValueError, RecursionError):
+        written = None
+    if isinstance(written, dict):
+        lists = [(name, told) for name, told in written.items() if isinstance(told, list)]
+    else:
+        rows = (line.partition(":") for line in text.splitlines())
+        lists = [(name.strip(_QUOTING), told.split(",")) for name, _, told in rows]
+    found: dict[str, tuple[str, ...]] = {}
+    for name, told in lists:
+        addresses = [a.strip(_QUOTING) for a in told if isinstance(a, str)]
+        known = dict.fromkeys(a for a in addresses if _is_address(a))
+        if known and parse_chunk_name(name) is not None:
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *known)))
+    return found
+
+
+# What some writers of the line form leave around names and addresses.
+_QUOTING = " \t[]{}'\","
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""Chunk_Discovery: hears announcements and keeps the content dictionary (requirements 2.2).
+
+`ChunkDiscovery` is the wildcard socket that hears broadcasts, and the one gate through which
+every datagram goes: local source, not ourselves, not too many, strictly decoded.  Datagrams
+are hints from anyone: bounded, expiring, never trusted.  Not for: asking anybody anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from peershare.content.names import display
+from peershare.dictionary import ContentDictionary, Told
+from peershare.errors import PeerError, StorageError
+from peershare.periodic import Periodic
+from peershare.state import replace_file
+from peershare.throttle import RateLimiter
+from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
+from peershare.wire.announcement import decode
+
+DICTIONARY_NAME = "content_dictionary.txt"
+EXPIRE_EVERY_SECONDS = 5.0
+DICTIONARY_GAP_SECONDS = 1.0
+# An honest peer with a large folder tells 64 datagrams a cycle, three cycles at its start.
+SOURCE_RATE, SOURCE_BURST = 32.0, 256.0
+GLOBAL_RATE, GLOBAL_BURST = 1_000.0, 2_000.0
+# After so many refused datagrams the socket they came by is left alone for a moment.
+FLOOD_REFUSALS = 200
+
+
+class ChunkDiscovery(ReopeningDatagramProtocol):
+    """Feeds the dictionary with what is heard; tells `on_told` of whatever was new."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        dictionary: ContentDictionary,
+        *,
+        is_own: Callable[[IPv4Address], bool],
+        is_local: Callable[[IPv4Address], bool],
+        on_told: Callable[[str, Told], None],
+        on_expired: Callable[[], None],
+    ) -> None:
+        """`is_own`: one of our addresses; `is_local`: on the network of one of our links."""
+        super().__init__(reactor, "", port)
+        self._dictionary = dictionary
+        self._is_own = is_own
+        self._is_local = is_local
+        self._on_told = on_told
+        self._on_expired = on_expired
+        self._limiter = RateLimiter(
+            rate=SOURCE_RATE,
+            burst=SOURCE_BURST,
+            global_rate=GLOBAL_RATE,
+            global_burst=GLOBAL_BURST,
+        )
+        self._refusals = 0
+        self._expiry = Periodic(reactor, EXPIRE_EVERY_SECONDS, self._expire)
+        self.refused: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Start to listen and to forget."""
+        super().open()
+        self._expiry.start()
+
+    def close(self) -> Deferred[None]:
+        """Stop both."""
+        self._expiry.stop()
+        return super().close()
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Twisted: a datagram was broadcast."""
+        if self.hear(datagram, addr[0]):
+            self.let_go(FLOOD_PAUSE_SECONDS)
+
+    def hear(self, datagram: bytes, source: str) -> bool:
+        """Take one datagram, from whichever socket; True if that socket should rest a moment."""
+        now = self._reactor.seconds()
+        address = IPv4Address(source)
+        if self._is_own(address):
+            return False
+        if not self._is_local(address):
+            return self._refuse("datagram from elsewhere")
+        if not self._limiter.allow(source, now):
+            return self._refuse("datagram over the rate limit")
+        try:
+            heard = decode(datagram)
+        except PeerError as error:
+            self._log.debug("{source}: {error}", source=source, error=display(str(error)))
+            return self._refuse("datagram not understood")
+        if heard.junk:
+            self.refused["name not understood"] += heard.junk
+        told = self._dictionary.tell(source, heard.names, now)
+        if told.dropped:
+            self.refused["name over the limits"] += told.dropped
+        self._on_told(source, told)
+        return False
+
+    def _refuse(self, reason: str) -> bool:
+        """Count a refusal; True if there were so many that it looks like a flood."""
+        self.refused[reason] += 1
+        self._refusals += 1
+        if self._refusals < FLOOD_REFUSALS:
+            return False
+        self._refusals = 0
+        return True
+
+    def _expire(self) -> None:
+        self._refusals = 0
+        if self._dictionary.expire(self._reactor.seconds()):
+            self._on_expired()
+
+
+class DictionaryFile:
+    """Keeps `content_dictionary.txt` like the dictionary, at most one write a second."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, dictionary: ContentDictionary, folder: Path) -> None:
+        self._reactor = reactor
+        self._dictionary = dictionary
+        self.path = folder / DICTIONARY_NAME
+        self._written: int | None = None
+        self._written_at = float("-inf")
+        self._call: IDelayedCall | None = None
+
+    def touch(self) -> None:
+        """The dictionary may have changed: write it now, or as soon as a second has gone by."""
+        if self._dictionary.version == self._written:
+            return
+        if self._call is None or not self._call.active():
+            gap = self._written_at + DICTIONARY_GAP_SECONDS - self._reactor.seconds()
+            self._call = self._reactor.callLater(max(0.0, gap), self.write)
+
+    def write(self) -> None:
+        """Write it now if it changed; a disk that fails is logged, the next change tries again."""
+        if self._dictionary.version == self._written:
+            return
+        self._written_at = self._reactor.seconds()
+        version = self._dictionary.version
+        try:
+            replace_file(self.path, self._dictionary.as_json(self._written_at))
+        except StorageError as error:
+            self._log.warn("{error}", error=error)
+        else:
+            self._written = version
+
+    def close(self) -> None:
+        """Write what is still to be written, and no more after that."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self.write()

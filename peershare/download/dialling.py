@@ -1,0 +1,101 @@
+"""Connecting to a classic address: one connection at a time, its ports in order, our own address.
+
+Not for: what is said on the connection (session), or whom to ask (content).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory
+
+from peershare.download.session import CONNECT_SECONDS, ChunkSession
+from peershare.download.slots import AddressSlots
+from peershare.errors import PeerError, Reason
+from peershare.throttle import TokenBucket
+
+
+class Dialler:
+    """Opens sessions for all downloads of a node."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        ports: tuple[int, ...],
+        bucket: TokenBucket,
+        bind_address: Callable[[IPv4Address], str | None],
+    ) -> None:
+        """`bind_address` gives our own address on the link that a peer's address belongs to."""
+        self._reactor = reactor
+        self._ports = ports
+        self._bucket = bucket
+        self._bind_address = bind_address
+        self._port_of: dict[str, int] = {}
+        self._slots = AddressSlots()
+
+    def busy(self, address: str) -> bool:
+        """Whether some download has a connection to this address."""
+        return self._slots.busy(address)
+
+    async def dial(self, address: str) -> ChunkSession:
+        """Wait for the address to be free, connect to the first port that does not refuse.
+
+        The slot is given back when the connection is closed.  Raises `PeerError`; may be
+        cancelled at any time.
+        """
+        await self._slots.acquire(address)
+        try:
+            session = await self._connect_to_a_port(address)
+        except BaseException:
+            self._slots.release(address)
+            raise
+        session.gone.addCallback(lambda _: self._slots.release(address))
+        return session
+
+    async def _connect_to_a_port(self, address: str) -> ChunkSession:
+        known = self._port_of.get(address)
+        ports = sorted(self._ports, key=lambda port: port != known)
+        for port in ports:
+            try:
+                session = await self._connect(address, port)
+            except error.ConnectionRefusedError:
+                continue
+            except (error.TimeoutError, error.TCPTimedOutError):
+                raise PeerError(
+                    Reason.CONNECT_TIMEOUT, f"did not answer within {CONNECT_SECONDS:.0f} s"
+                ) from None
+            except error.ConnectError as failed:
+                raise PeerError(Reason.UNREACHABLE, f"cannot be reached: {failed}") from None
+            self._port_of[address] = port
+            return session
+        raise PeerError(Reason.REFUSED, "refused the connection: no peer runs there now")
+
+    def _connect(self, address: str, port: int) -> Deferred[ChunkSession]:
+        own = self._bind_address(IPv4Address(address))
+        endpoint = TCP4ClientEndpoint(
+            self._reactor,
+            address,
+            port,
+            timeout=int(CONNECT_SECONDS),
+            bindAddress=None if own is None else (own, 0),
+        )
+        factory = _SessionFactory(self._reactor, self._bucket)
+        connected: Deferred[Any] = endpoint.connect(factory)
+        return connected
+
+
+class _SessionFactory(Factory):
+    noisy = False
+
+    def __init__(self, reactor: Any, bucket: TokenBucket) -> None:
+        self._reactor = reactor
+        self._bucket = bucket
+
+    def buildProtocol(self, addr: object) -> ChunkSession:
+        """Twisted: the connection is open."""
+        return ChunkSession(self._reactor, self._bucket)

@@ -1,0 +1,227 @@
+"""The machine of one download: chunk after chunk, address after address, until it is done.
+
+Automat, built at module level (`automat-visualize peershare.download.machine` draws it).  It
+knows neither sockets nor files: its inputs are facts, its outputs are verbs of `Actions`.
+It is fed one event per message, never per segment.  Outputs must not raise: the state has
+already changed by then.  Not for: which chunk or which address is next (`content`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from automat import TypeMachineBuilder
+
+from peershare.errors import LocalError, PeerError
+
+
+class Actions(Protocol):
+    """What the machine has done for it; each verb answers with one of the inputs, later or now."""
+
+    def check(self) -> None:
+        """Look which chunks of a former run are still good; answers `checked` or `disk_failed`."""
+
+    def choose(self) -> None:
+        """Choose the next chunk and address.
+
+        Answers `chosen`, `all_tried`, `nobody_known` or `nothing_missing`, or `disk_failed`
+        if a chunk that arrived before could not be stored.
+        """
+
+    def dial(self) -> None:
+        """Prepare and connect; answers `connected`, `attempt_failed` or `disk_failed`."""
+
+    def ask(self) -> None:
+        """Request the chunk; answers `chunk_arrived`, `attempt_failed` or `disk_failed`."""
+
+    def keep(self) -> None:
+        """The chunk fits: have it stored (beside what follows); no answer unless the disk fails."""
+
+    def fail_over(self, error: PeerError) -> None:
+        """Note that this address failed for this chunk; no answer."""
+
+    def rest(self) -> None:
+        """Wait out the backoff; answers `rested`."""
+
+    def search(self) -> None:
+        """Nothing to do until somebody tells; no answer."""
+
+    def await_disk(self, error: LocalError) -> None:
+        """Say what is needed, wait; answers `rested`."""
+
+    def join(self) -> None:
+        """Give the file its final name.
+
+        Answers `joined`, `disk_failed`, or `chunk_lost` if a stored chunk turned out bad.
+        """
+
+    def succeed(self) -> None:
+        """It is done."""
+
+    def halt(self) -> None:
+        """Let go of connection and timers, keep the part; no answer."""
+
+
+class Facts(Protocol):
+    """The inputs: facts, in the past tense."""
+
+    def begun(self) -> None:
+        """The user wants it."""
+
+    def checked(self) -> None:
+        """What a former run left has been looked at."""
+
+    def chosen(self) -> None:
+        """There is a chunk to fetch and an address to ask."""
+
+    def all_tried(self) -> None:
+        """Every address that has a missing chunk was tried in this round."""
+
+    def nobody_known(self) -> None:
+        """No address has told any chunk that is missing."""
+
+    def nothing_missing(self) -> None:
+        """All five chunks are here."""
+
+    def connected(self) -> None:
+        """The connection is open and nothing was sent on it."""
+
+    def chunk_arrived(self) -> None:
+        """The whole chunk came and fits."""
+
+    def attempt_failed(self, error: PeerError) -> None:
+        """This address did not give this chunk."""
+
+    def disk_failed(self, error: LocalError) -> None:
+        """Our own disk is in the way; no peer is blamed."""
+
+    def chunk_lost(self) -> None:
+        """A chunk that counted does not any more."""
+
+    def rested(self) -> None:
+        """The time to wait is over."""
+
+    def peer_told(self) -> None:
+        """Somebody announced something that this download can use."""
+
+    def joined(self) -> None:
+        """The file has its final name."""
+
+    def stopped(self) -> None:
+        """The user wants it no more, or the node ends."""
+
+
+_builder = TypeMachineBuilder(Facts, Actions)  # type: ignore[type-abstract]  # as Automat documents
+
+new = _builder.state("new")
+checking = _builder.state("checking what is there")
+choosing = _builder.state("choosing chunk and address")
+connecting = _builder.state("connecting")
+receiving = _builder.state("receiving")
+searching = _builder.state("searching for somebody")
+resting = _builder.state("resting before the next round")
+blocked = _builder.state("blocked by our disk")
+joining = _builder.state("joining the chunks")
+done = _builder.state("done")
+halted = _builder.state("halted")
+
+
+@new.upon(Facts.begun).to(checking)
+@blocked.upon(Facts.rested).to(checking)
+def _check(facts: Facts, actions: Actions) -> None:
+    actions.check()
+
+
+@checking.upon(Facts.checked).to(choosing)
+@searching.upon(Facts.peer_told).to(choosing)
+@resting.upon(Facts.rested).to(choosing)
+@resting.upon(Facts.peer_told).to(choosing)
+@joining.upon(Facts.chunk_lost).to(choosing)
+def _choose(facts: Facts, actions: Actions) -> None:
+    actions.choose()
+
+
+@choosing.upon(Facts.chosen).to(connecting)
+def _dial(facts: Facts, actions: Actions) -> None:
+    actions.dial()
+
+
+@connecting.upon(Facts.connected).to(receiving)
+def _ask(facts: Facts, actions: Actions) -> None:
+    actions.ask()
+
+
+@receiving.upon(Facts.chunk_arrived).to(choosing)
+def _keep(facts: Facts, actions: Actions) -> None:
+    actions.keep()
+    actions.choose()
+
+
+@connecting.upon(Facts.attempt_failed).to(choosing)
+@receiving.upon(Facts.attempt_failed).to(choosing)
+def _fail_over(facts: Facts, actions: Actions, error: PeerError) -> None:
+    actions.fail_over(error)
+    actions.choose()
+
+
+@choosing.upon(Facts.nobody_known).to(searching)
+def _search(facts: Facts, actions: Actions) -> None:
+    actions.search()
+
+
+@choosing.upon(Facts.all_tried).to(resting)
+def _rest(facts: Facts, actions: Actions) -> None:
+    actions.rest()
+
+
+@checking.upon(Facts.disk_failed).to(blocked)
+@choosing.upon(Facts.disk_failed).to(blocked)
+@connecting.upon(Facts.disk_failed).to(blocked)
+@receiving.upon(Facts.disk_failed).to(blocked)
+@joining.upon(Facts.disk_failed).to(blocked)
+def _await_disk(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.await_disk(error)
+
+
+@choosing.upon(Facts.nothing_missing).to(joining)
+def _join(facts: Facts, actions: Actions) -> None:
+    actions.join()
+
+
+@joining.upon(Facts.joined).to(done)
+def _succeed(facts: Facts, actions: Actions) -> None:
+    actions.succeed()
+
+
+@new.upon(Facts.stopped).to(halted)
+@checking.upon(Facts.stopped).to(halted)
+@choosing.upon(Facts.stopped).to(halted)
+@connecting.upon(Facts.stopped).to(halted)
+@receiving.upon(Facts.stopped).to(halted)
+@searching.upon(Facts.stopped).to(halted)
+@resting.upon(Facts.stopped).to(halted)
+@blocked.upon(Facts.stopped).to(halted)
+def _halt(facts: Facts, actions: Actions) -> None:
+    actions.halt()
+
+
+# What changes nothing where it comes: news while busy, a wish to stop what is all but done,
+# and whatever was under way when the download ended.
+new.upon(Facts.peer_told).loop().returns(None)
+checking.upon(Facts.peer_told).loop().returns(None)
+choosing.upon(Facts.peer_told).loop().returns(None)
+connecting.upon(Facts.peer_told).loop().returns(None)
+receiving.upon(Facts.peer_told).loop().returns(None)
+blocked.upon(Facts.peer_told).loop().returns(None)
+joining.upon(Facts.peer_told).loop().returns(None)
+joining.upon(Facts.stopped).loop().returns(None)
+for _final in (done, halted):
+    _final.upon(Facts.peer_told).loop().returns(None)
+    _final.upon(Facts.stopped).loop().returns(None)
+    _final.upon(Facts.checked).loop().returns(None)
+    _final.upon(Facts.connected).loop().returns(None)
+    _final.upon(Facts.chunk_arrived).loop().returns(None)
+    _final.upon(Facts.attempt_failed).loop().returns(None)
+    _final.upon(Facts.disk_failed).loop().returns(None)
+
+download_machine = _builder.build()

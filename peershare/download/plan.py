@@ -1,0 +1,122 @@
+"""The plan of one classic download: which chunks are held, and whether they can be one file.
+
+Pure.  The classic protocol tells no size and no digest.  All that can be checked is that
+chunks 1-4 are c bytes long and chunk 5 between max(1, c - 4) and c.  The first whole reply of
+a chunk 1-4 gives c; whatever does not fit it is an *odd* reply.  After a round over all
+addresses the majority decides: if odd replies came for more chunks than are held, it is the
+held ones that do not belong, and the plan begins anew without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from peershare.content.chunks import CHUNK_COUNT, chunk_fits, chunk_offset
+
+NUMBERS = range(1, CHUNK_COUNT + 1)
+
+
+@dataclass(frozen=True)
+class HeldChunk:
+    """A chunk whose bytes are in the part file; `stored` once they are recorded for good."""
+
+    length: int
+    source: str
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class OddReply:
+    """An address disagreed: how often, and in which round it may be asked again."""
+
+    times: int
+    ask_again_in_round: int
+
+
+@dataclass
+class ChunkPlan:
+    """What is held, what was odd, and what follows from it."""
+
+    chunk_size: int | None = None
+    held: dict[int, HeldChunk] = field(default_factory=dict)
+    odd: dict[int, dict[str, OddReply]] = field(default_factory=dict)  # chunk -> address -> reply
+    suspects: set[str] = field(default_factory=set)  # outvoted: asked last from now on
+
+    @property
+    def complete(self) -> bool:
+        """All five are held (and so agree on c)."""
+        return len(self.held) == CHUNK_COUNT
+
+    @property
+    def stored(self) -> bool:
+        """All five are recorded for good."""
+        return self.complete and all(chunk.stored for chunk in self.held.values())
+
+    @property
+    def size(self) -> int | None:
+        """The size of the file in bytes, once all five are held."""
+        return sum(c.length for c in self.held.values()) if self.complete else None
+
+    def missing(self) -> tuple[int, ...]:
+        """The chunks to fetch, in order; chunk 5 has no place before c is known."""
+        return tuple(
+            n
+            for n in NUMBERS
+            if n not in self.held and not (n == CHUNK_COUNT and self.chunk_size is None)
+        )
+
+    def offset(self, number: int) -> int:
+        """Where the chunk is written; at the front while c is unknown."""
+        return 0 if self.chunk_size is None else chunk_offset(number, self.chunk_size)
+
+    def fits(self, number: int, length: int) -> bool:
+        """Whether a whole reply of this length can be this chunk."""
+        if self.chunk_size is None:
+            return length > 0
+        return chunk_fits(number, length, self.chunk_size)
+
+    def accept(self, number: int, length: int, source: str) -> None:
+        """A whole reply that fits."""
+        if self.chunk_size is None:
+            self.chunk_size = length
+        self.held[number] = HeldChunk(length, source)
+        self.odd.pop(number, None)
+
+    def mark_stored(self, number: int) -> None:
+        """The chunk is recorded for good."""
+        chunk = self.held[number]
+        self.held[number] = HeldChunk(chunk.length, chunk.source, True)
+
+    def drop(self, number: int) -> None:
+        """The chunk is not held after all."""
+        self.held.pop(number, None)
+        if not self.held:
+            self.chunk_size = None
+
+    def disagree(self, number: int, source: str, round_number: int) -> None:
+        """A reply for this chunk cannot belong to one file with what is held.
+
+        The address is asked for it again, since its end may have come too early, but ever
+        less often: after 1, 2, 4, 8 … rounds.
+        """
+        replies = self.odd.setdefault(number, {})
+        times = replies[source].times + 1 if source in replies else 1
+        replies[source] = OddReply(times, round_number + 2 ** min(times - 1, 10))
+
+    def may_ask(self, number: int, source: str, round_number: int) -> bool:
+        """Whether this address is to be asked for this chunk in this round."""
+        reply = self.odd.get(number, {}).get(source)
+        return reply is None or round_number >= reply.ask_again_in_round
+
+    def outvoted(self) -> bool:
+        """Whether more chunks speak against c than for it."""
+        return len(self.odd) > len(self.held) > 0
+
+    def begin_anew(self) -> tuple[int, ...]:
+        """Let go of what was outvoted; return the chunks that are held no more."""
+        dropped = tuple(self.held)
+        self.suspects = {chunk.source for chunk in self.held.values()}
+        self.held.clear()
+        self.odd.clear()
+        self.chunk_size = None
+        return dropped

@@ -1,0 +1,212 @@
+"""The ledger: `download_log.txt` and `upload_log.txt`, and the history they are lines of.
+
+One line an event, tab-separated: time (ISO 8601, local, with offset), peer address, chunk name,
+bytes, seconds, result (requirements 1.1, 2.3.0-G, 2.4.0-D).  A file that would outgrow 8 MiB
+becomes `….txt.1`, that one `….txt.2`, then `….txt.3`, and what was `….txt.3` is gone.  A line
+is one write to a file opened for appending, so it is in the kernel's hands when the call
+returns, and a torn line (a full disk, a power loss) never spoils the next one.
+
+Not for: the service's own log, which is twisted.logger's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from peershare.content.names import display
+from peershare.status import HistoryEntry
+
+DOWNLOAD_LOG_NAME = "download_log.txt"
+UPLOAD_LOG_NAME = "upload_log.txt"
+MAX_LOG_BYTES = 8 * 1024 * 1024
+ROTATED_FILES = 3
+
+_BLOCK_BYTES = 65_536
+# A chunk name has 255 characters at most, each of them up to ten when escaped.
+_NAME_LIMIT = 600
+_RESULT_LIMIT = 500
+
+
+class Ledger:
+    """Writes both logs and reads them back.  A failing disk costs lines, never an exception."""
+
+    _log = Logger()
+
+    def __init__(self, folder: Path, wall_clock: Callable[[], float]) -> None:
+        """`folder` is the state folder; `wall_clock` gives Unix time, for the timestamps."""
+        self._downloads = folder / DOWNLOAD_LOG_NAME
+        self._uploads = folder / UPLOAD_LOG_NAME
+        self._wall_clock = wall_clock
+        self._failing = False
+        self.lost_lines = 0
+
+    def record_download(
+        self, address: str, chunk: str, size: int, seconds: float, result: str
+    ) -> None:
+        """A chunk came from an address, or failed to: `size` bytes in `seconds`.
+
+        `result` is "ok unverified", or "failed REASON: sentence".
+        """
+        self._record(self._downloads, address, chunk, size, seconds, result)
+
+    def record_upload(
+        self, address: str, chunk: str, size: int, seconds: float, result: str
+    ) -> None:
+        """A chunk went to an address, or was cut short; as `record_download`."""
+        self._record(self._uploads, address, chunk, size, seconds, result)
+
+    def history(self, limit: int) -> tuple[HistoryEntry, ...]:
+        """The last `limit` events of both logs, newest first; damaged lines are skipped.
+
+        A file that cannot be read counts as empty.
+        """
+        if limit <= 0:
+            return ()
+        found = [
+            *islice(_entries("download", self._downloads), limit),
+            *islice(_entries("upload", self._uploads), limit),
+        ]
+        found.sort(key=lambda entry: datetime.fromisoformat(entry.time), reverse=True)
+        return tuple(found[:limit])
+
+    def _record(
+        self, path: Path, address: str, chunk: str, size: int, seconds: float, result: str
+    ) -> None:
+        moment = datetime.fromtimestamp(self._wall_clock()).astimezone()
+        line = "\t".join(
+            (
+                moment.isoformat(timespec="milliseconds"),
+                display(address),
+                display(chunk, _NAME_LIMIT),
+                str(size),
+                f"{seconds:.3f}",
+                display(result, _RESULT_LIMIT),
+            )
+        )
+        try:
+            _append(path, f"{line}\n".encode())
+        except OSError as error:
+            self._lose(path, error)
+        else:
+            self._recover(path)
+
+    def _lose(self, path: Path, error: OSError) -> None:
+        """Count a line that could not be written; tell of the first one of a row only."""
+        self.lost_lines += 1
+        if not self._failing:
+            self._failing = True
+            self._log.warn(
+                "{path}: cannot write ({error}); transfers go on, their lines are lost",
+                path=path,
+                error=error.strerror or error,
+            )
+
+    def _recover(self, path: Path) -> None:
+        if self._failing:
+            self._failing = False
+            self._log.warn(
+                "{path}: written again; {lost} lines were lost since the start",
+                path=path,
+                lost=self.lost_lines,
+            )
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add one line to the log at `path`, rotating it first if it is full.  Raises OSError."""
+    descriptor = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and size + len(line) > MAX_LOG_BYTES:
+            _rotate(path)
+            os.close(descriptor)
+            descriptor = -1
+            descriptor = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            size = 0
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            line = b"\n" + line  # what is before was torn: leave it a line of its own
+        if os.write(descriptor, line) != len(line):
+            raise OSError("only a part of the line could be written")
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a log file, which is never a link, a pipe or a device.  Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no regular file")
+    return descriptor
+
+
+def _generation(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}") if number else path
+
+
+def _rotate(path: Path) -> None:
+    for number in range(ROTATED_FILES, 0, -1):
+        older = _generation(path, number)
+        newer = _generation(path, number - 1)
+        if newer.exists():
+            newer.replace(older)
+
+
+def _entries(direction: str, path: Path) -> Iterator[HistoryEntry]:
+    """The events of one log and its older files, newest first."""
+    for number in range(ROTATED_FILES + 1):
+        for line in _lines_backwards(_generation(path, number)):
+            entry = _parse(direction, line)
+            if entry is not None:
+                yield entry
+
+
+def _lines_backwards(path: Path) -> Iterator[bytes]:
+    """The lines of a file, last one first, read in blocks; none if it cannot be read.
+
+    A line longer than a block is none of ours; its pieces are thrown away.
+    """
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        position = os.fstat(descriptor).st_size
+        rest = b""
+        while position > 0:
+            start = max(0, position - _BLOCK_BYTES)
+            lines = (os.pread(descriptor, position - start, start) + rest).split(b"\n")
+            rest = lines[0] if len(lines[0]) <= _BLOCK_BYTES else b""
+            yield from reversed(lines[1:])
+            position = start
+        yield rest
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _parse(direction: str, line: bytes) -> HistoryEntry | None:
+    """One line as it was written; None if it is damaged."""
+    try:
+        time, address, chunk, size, seconds, result = line.decode().split("\t")
+        if datetime.fromisoformat(time).tzinfo is None:
+            return None
+        return HistoryEntry(
+            direction=direction,
+            time=time,
+            address=address,
+            chunk=chunk,
+            bytes=int(size),
+            seconds=float(seconds),
+            result=result,
+        )
+    except ValueError:
+        return None

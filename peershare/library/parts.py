@@ -1,0 +1,161 @@
+"""Part files: what is being downloaded, on its way to a final name.
+
+A part lies in an unscanned 0700 `.peershare/` inside its destination, so that the last step is
+a rename within one file system.  All methods block; those named so are called in a worker.
+Our disk's faults are `StorageError`s and blame no peer.  Not for: which bytes are right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from blake3 import blake3
+
+from peershare.errors import StorageError
+from peershare.library.files import (
+    move_without_overwriting,
+    place_at_free_name,
+    storage_errors,
+    sync_folder,
+)
+
+PART_FOLDER = ".peershare"
+_HASH_BYTES = 1 << 20
+
+
+def _current_umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+_FINAL_MODE = 0o666 & ~_current_umask()
+
+
+class PartFile:
+    """One part file, open for reading and writing until `close`."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Open or make `folder/.peershare/name`.  Raises `StorageError`."""
+        self.folder = folder
+        self.path = folder / PART_FOLDER / name
+        parent = self.path.parent
+        with storage_errors(folder, "write into this folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+            parent.mkdir(mode=0o700, exist_ok=True)
+            if not stat.S_ISDIR(parent.lstat().st_mode):
+                raise StorageError(f"{parent}: this is in the way, a folder is needed here")
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(self.path, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise StorageError(f"{self.path}: this is in the way, a file is needed here")
+
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor, for the one who writes into it."""
+        return self._descriptor
+
+    @property
+    def size(self) -> int:
+        """How long the file is on the disk."""
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """Close it and leave it there; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def remove(self) -> None:
+        """Close it and delete it."""
+        self.close()
+        with storage_errors(self.path, "delete"):
+            self.path.unlink(missing_ok=True)
+
+    def write_at(self, data: bytes | memoryview, offset: int) -> None:
+        """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
+        view = memoryview(data)
+        while view:
+            try:
+                written = os.pwrite(self._descriptor, view, offset)
+            except OSError as error:
+                raise self._write_error(error, len(view)) from None
+            view = view[written:]
+            offset += written
+
+    def check_room(self, more: int) -> None:
+        """Raise `StorageError` if `more` bytes do not fit on this file system."""
+        with storage_errors(self.path, "ask for the free space"):
+            room = os.fstatvfs(self._descriptor)
+        free = room.f_bavail * room.f_frsize
+        if more > free:
+            raise StorageError(
+                f"{self.folder}: the disk is full: {more - free} bytes more are needed",
+                more - free,
+            )
+
+    def sync_and_hash(self, offset: int, length: int) -> bytes:
+        """Worker: put the range on the disk for good and return its BLAKE3 digest."""
+        with storage_errors(self.path, "write to the disk"):
+            os.fdatasync(self._descriptor)
+        digest = self.hash(offset, length)
+        if digest is None:
+            raise StorageError(f"{self.path}: what was written cannot be read back")
+        return digest
+
+    def hash(self, offset: int, length: int) -> bytes | None:
+        """Worker: the BLAKE3 digest of a range, None if the file does not hold all of it."""
+        hasher = blake3()
+        buffer = bytearray(min(_HASH_BYTES, max(length, 1)))
+        view = memoryview(buffer)
+        with storage_errors(self.path, "read"):
+            while length:
+                count = os.preadv(self._descriptor, [view[: min(len(view), length)]], offset)
+                if count == 0:
+                    return None
+                hasher.update(view[:count])
+                offset += count
+                length -= count
+        return hasher.digest()
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Worker: copy a range to another place in the file; the two must not overlap."""
+        while length:
+            data = os.pread(self._descriptor, min(length, _HASH_BYTES), source)
+            if not data:
+                raise StorageError(f"{self.path}: what was written cannot be read back")
+            self.write_at(data, target)
+            source, target, length = source + len(data), target + len(data), length - len(data)
+
+    def head(self, length: int) -> bytes:
+        """The first bytes, for telling what kind of file it is."""
+        with storage_errors(self.path, "read"):
+            return os.pread(self._descriptor, length, 0)
+
+    def finish(self, wanted: str, size: int) -> Path:
+        """Worker: cut to `size`, make durable, give it its final name; return the final path.
+
+        Order: data, fsync, rename, fsync of the folder.  Nothing is overwritten; where an equal
+        file lies there already, that is the final file.
+        """
+        with storage_errors(self.path, "finish"):
+            os.ftruncate(self._descriptor, size)
+            os.fchmod(self._descriptor, _FINAL_MODE)
+            os.fsync(self._descriptor)
+            final = place_at_free_name(self.folder, wanted, self.path, move_without_overwriting)
+            self.path.unlink(missing_ok=True)
+            sync_folder(self.folder)
+        self.close()
+        return final
+
+    def _write_error(self, error: OSError, length: int) -> StorageError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StorageError(
+                f"{self.folder}: the disk is full: at least {length} bytes more are needed", length
+            )
+        return StorageError(f"{self.path}: cannot write: {error.strerror}")

@@ -1,0 +1,182 @@
+"""Listening: keeps the sockets of each own address, while addresses come and go.
+
+For every link there is a TCP port that serves chunks and an announcer socket.  A TCP port that
+is taken is replaced by another; since classic peers look for chunks on the standard port only,
+announcing on that link stops until the port is free again (hostile world, 23).
+Not for: what goes over the sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from peershare.announcer import Announcer, AnnouncerProtocol
+from peershare.links import Interface, Link, find_links
+from peershare.periodic import Periodic
+from peershare.settings import Settings
+from peershare.uploader import UploaderFactory
+
+REFRESH_SECONDS = 5.0
+_BACKLOG = 256
+
+
+@dataclass
+class _Sockets:
+    """What is open on one link."""
+
+    announcer: AnnouncerProtocol
+    tcp: IListeningPort | None = None
+    tcp_port: int | None = None
+
+
+class Listening(Service):
+    """See the module; also the answer to "is this address ours, or on our networks?"."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        read_interfaces: Callable[[], Iterable[Interface]],
+        uploader: UploaderFactory,
+        announcer: Announcer,
+        hear: Callable[[bytes, str], bool],
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._read_interfaces = read_interfaces
+        self._uploader = uploader
+        self._announcer = announcer
+        self._hear = hear
+        self._sockets: dict[Link, _Sockets] = {}
+        self._periodic = Periodic(reactor, REFRESH_SECONDS, self.refresh)
+        self._had_links = True
+
+    # -- what is open
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The own addresses in use."""
+        return tuple(self._sockets)
+
+    @property
+    def tcp_ports(self) -> dict[str, int]:
+        """The TCP port by own address, where one is open."""
+        return {str(k.address): s.tcp_port for k, s in self._sockets.items() if s.tcp_port}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is in the way, as sentences."""
+        if not self._sockets:
+            return ("no network interface is up; waiting for one",)
+        return self._announcer.problems
+
+    def is_own(self, address: IPv4Address) -> bool:
+        """Whether this is one of our own addresses."""
+        return any(address == link.address for link in self._sockets)
+
+    def is_local(self, address: IPv4Address) -> bool:
+        """Whether this address is on the network of one of our links."""
+        return any(address in link.network for link in self._sockets)
+
+    def is_another(self, address: IPv4Address) -> bool:
+        """Whether this can be the address of another peer."""
+        return self.is_local(address) and not self.is_own(address)
+
+    def bind_address(self, peer: IPv4Address) -> str | None:
+        """Our own address on the link that the peer is on."""
+        for link in self._sockets:
+            if peer in link.network:
+                return str(link.address)
+        return None
+
+    # -- life
+
+    def startService(self) -> None:
+        """Open what there is to open, and look again every few seconds."""
+        super().startService()
+        self.refresh()
+        self._periodic.start()
+
+    def stopService(self) -> Deferred[Any]:
+        """Close the TCP ports (the announcer closes its sockets)."""
+        super().stopService()
+        self._periodic.stop()
+        ports = [s.tcp for s in self._sockets.values() if s.tcp is not None]
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+
+    def refresh(self) -> None:
+        """Follow the interfaces: open new links, close lost ones, take back the standard port."""
+        settings = self._settings
+        wanted = find_links(settings.addresses, settings.broadcasts, self._read_interfaces)
+        for link in [link for link in self._sockets if link not in wanted]:
+            self._log.info("{address} is gone from this machine", address=link.address)
+            self._close(link)
+        for link in wanted:
+            if link not in self._sockets:
+                self._open(link)
+            elif self._sockets[link].tcp_port != settings.tcp_port:
+                self._listen(link)
+        if not wanted and self._had_links:
+            self._log.warn("no network interface is up; waiting for one")
+        self._had_links = bool(wanted)
+
+    def _open(self, link: Link) -> None:
+        announcer = AnnouncerProtocol(
+            self._reactor, link, self._settings.classic_udp_port, self._hear
+        )
+        self._sockets[link] = _Sockets(announcer)
+        self._listen(link)
+        self._announcer.use(link, announcer)
+
+    def _close(self, link: Link) -> None:
+        sockets = self._sockets.pop(link)
+        self._announcer.drop(link).addErrback(self._log_failure)
+        if sockets.tcp is not None:
+            maybeDeferred(sockets.tcp.stopListening).addErrback(self._log_failure)
+
+    def _listen(self, link: Link) -> None:
+        """Listen on the port that is wanted; on another for as long as that one is taken."""
+        sockets = self._sockets[link]
+        wanted = self._settings.tcp_port
+        before = sockets.tcp
+        for port in (wanted, 0) if before is None else (wanted,):
+            try:
+                sockets.tcp = self._reactor.listenTCP(
+                    port, self._uploader, backlog=_BACKLOG, interface=str(link.address)
+                )
+            except CannotListenError:
+                continue
+            break
+        if sockets.tcp is None or sockets.tcp is before:
+            return
+        if before is not None:
+            maybeDeferred(before.stopListening).addErrback(self._log_failure)
+        address: Any = sockets.tcp.getHost()
+        sockets.tcp_port = address.port
+        self._say(link, sockets, wanted)
+
+    def _say(self, link: Link, sockets: _Sockets, wanted: int) -> None:
+        self._log.info(
+            "serving chunks on {address}:{port}", address=link.address, port=sockets.tcp_port
+        )
+        sockets.announcer.muted = ""
+        if sockets.tcp_port != wanted:
+            sockets.announcer.muted = (
+                f"TCP port {wanted} of {link.address} is taken by another program: classic peers"
+                " could not fetch, so nothing is announced there; free the port to go on"
+            )
+            self._log.warn("{problem}", problem=sockets.announcer.muted)
+
+    def _log_failure(self, failure: Any) -> None:
+        self._log.failure("closing a socket failed", failure=failure)

@@ -1,0 +1,81 @@
+"""The overview: what is on the network and what we have, as status values.
+
+Not for: keeping anything; each picture is made from the parts when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from peershare.content.chunks import CHUNK_COUNT
+from peershare.content.names import split_name
+from peershare.dictionary import ContentDictionary, KnownBase
+from peershare.library.library import Library, SharedFile
+from peershare.status import ContentStatus, PeerStatus
+
+
+def contents(
+    dictionary: ContentDictionary, library: Library, now: float
+) -> tuple[ContentStatus, ...]:
+    """Every content that is told on the network, and every file of our own, by name."""
+    told = {base.name: base for base in dictionary.bases(now)}
+    merged = []
+    for file in library.files():
+        names = library.chunk_names(file)
+        base = names[0].rpartition("_")[0] if names else ""
+        merged.append(_own(file, bool(names), told.pop(base, None)))
+    merged += [_told(base) for base in told.values()]
+    return tuple(sorted(merged, key=lambda content: content.name.casefold()))
+
+
+def _own(file: SharedFile, whole: bool, told: KnownBase | None) -> ContentStatus:
+    return ContentStatus(
+        name=file.path.name,
+        chunks=told.chunks if told else (0,) * CHUNK_COUNT,
+        peers=told.addresses if told else (),
+        complete=whole,
+        shared=True,
+        size=file.size,
+    )
+
+
+def _told(base: KnownBase) -> ContentStatus:
+    return ContentStatus(
+        name=base.name,
+        chunks=base.chunks,
+        peers=base.addresses,
+        complete=all(base.chunks),
+        shared=False,
+    )
+
+
+def peers(
+    dictionary: ContentDictionary,
+    given: Mapping[str, int],
+    taken: Mapping[str, int],
+    now: float,
+) -> tuple[PeerStatus, ...]:
+    """Every address heard within the lifetime."""
+    return tuple(
+        PeerStatus(
+            address=known.address,
+            contents=known.bases,
+            chunks=known.chunks,
+            heard_seconds_ago=max(0.0, now - known.heard_at),
+            given=given.get(known.address, 0),
+            taken=taken.get(known.address, 0),
+        )
+        for known in dictionary.addresses(now)
+    )
+
+
+def share_note(file: SharedFile | None) -> str:
+    """Why a file that was shared is not announced yet, or not at all."""
+    if file is None:
+        return "it is still changing and is announced once it has come to rest"
+    return file.problem and f"it is not announced to classic peers: {file.problem}"
+
+
+def typed_name(name: str) -> str:
+    """What a user would type to get the file of this name."""
+    return split_name(name)[0]

@@ -1,0 +1,143 @@
+"""Throttles: token buckets that say how much may go now, and limiters that turn floods away.
+
+Pure: the time is given.  Not for: waiting; whoever gets less than it wants calls again later.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+# It is not worth waking up for less than this much (or this long), if the bucket can hold it.
+_WORTHWHILE_BYTES = 4_096.0
+_WORTHWHILE_SECONDS = 0.01
+# Sums of floats fall short of the whole they stand for by less than this.
+_ROUNDING = 1e-6
+
+
+class TokenBucket:
+    """A flow of `rate` bytes per second; None lets everything through.
+
+    Over any time t it gives at most rate * (t + burst_seconds) bytes (and always one byte
+    at a time, however slow).  A clock that is set back costs nothing but the time it lost.
+    """
+
+    def __init__(
+        self, rate: float | None, clock: Callable[[], float], burst_seconds: float = 0.1
+    ) -> None:
+        """`clock` gives monotonic seconds.  Raises ValueError if a rate is not above zero."""
+        self._clock = clock
+        self._burst_seconds = burst_seconds
+        self._rate = _checked(rate)
+        self._filled_at = clock()
+        self._tokens = self._capacity
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second, or None; may be set at any time and holds from then on."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._fill()
+        self._rate = _checked(rate)
+        self._tokens = min(self._tokens, self._capacity)
+
+    def take(self, wanted: int) -> int:
+        """Take as many of the wanted bytes as there are; 0 if none."""
+        if self._rate is None:
+            return max(0, wanted)
+        self._fill()
+        taken = max(0, min(wanted, int(self._tokens + _ROUNDING)))
+        self._tokens = max(0.0, self._tokens - taken)
+        return taken
+
+    def refund(self, count: int) -> None:
+        """Give back bytes that were taken and did not go."""
+        self._tokens = min(self._capacity, self._tokens + max(0, count))
+
+    def delay(self) -> float:
+        """Seconds until it is worth asking again; 0.0 if it is now."""
+        if self._rate is None:
+            return 0.0
+        self._fill()
+        worthwhile = max(_WORTHWHILE_BYTES, self._rate * _WORTHWHILE_SECONDS)
+        missing = min(worthwhile, self._capacity) - self._tokens
+        return missing / self._rate if missing > _ROUNDING else 0.0
+
+    @property
+    def _capacity(self) -> float:
+        return 0.0 if self._rate is None else max(1.0, self._rate * self._burst_seconds)
+
+    def _fill(self) -> None:
+        now = self._clock()
+        elapsed, self._filled_at = max(0.0, now - self._filled_at), now
+        if self._rate is not None:
+            self._tokens = min(self._capacity, self._tokens + elapsed * self._rate)
+
+
+def _checked(rate: float | None) -> float | None:
+    if rate is not None and not rate > 0:
+        raise ValueError(f"a rate is above zero, or None: {rate}")
+    return rate
+
+
+class _Level:
+    """How many events a source may still have, and as of when."""
+
+    __slots__ = ("at", "tokens")
+
+    def __init__(self, tokens: float, at: float) -> None:
+        self.tokens = tokens
+        self.at = at
+
+    def fill(self, rate: float, burst: float, now: float) -> None:
+        """Add what the time since has earned."""
+        self.tokens = min(burst, self.tokens + max(0.0, now - self.at) * rate)
+        self.at = now
+
+
+class RateLimiter:
+    """Lets events of each source through at `rate` per second, of all at `global_rate`.
+
+    `burst` events may come at once.  A source over its own rate costs the others nothing.  At
+    most `max_sources` are remembered (about 250 bytes each): the one that was silent for the
+    longest time is forgotten first, and starts afresh when it comes back.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        burst: float,
+        global_rate: float,
+        global_burst: float,
+        max_sources: int = 1_024,
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._global_rate = global_rate
+        self._global_burst = global_burst
+        self._max_sources = max_sources
+        self._all: _Level | None = None
+        self._levels: OrderedDict[str, _Level] = OrderedDict()
+
+    def allow(self, source: str, now: float) -> bool:
+        """Whether an event of this source may pass at `now` (monotonic seconds)."""
+        level = self._levels.get(source)
+        if level is None:
+            level = self._levels[source] = _Level(self._burst, now)
+            if len(self._levels) > self._max_sources:
+                self._levels.popitem(last=False)
+        else:
+            self._levels.move_to_end(source)
+            level.fill(self._rate, self._burst, now)
+        if level.tokens < 1:
+            return False
+        if self._all is None:
+            self._all = _Level(self._global_burst, now)
+        self._all.fill(self._global_rate, self._global_burst, now)
+        if self._all.tokens < 1:
+            return False
+        level.tokens -= 1
+        self._all.tokens -= 1
+        return True
