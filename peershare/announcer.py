@@ -14,11 +14,11 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from peershare.links import Link
 from peershare.settings import LONGEST_GOOD_INTERVAL_SECONDS
+from peershare.timers import Alarm
 from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
 from peershare.wire.announcement import pack
 
@@ -141,7 +141,8 @@ class Announcer(Service):
         self._wall_clock = wall_clock
         self._random = random
         self._sockets: dict[Link, AnnouncerProtocol] = {}
-        self._timers: dict[str, IDelayedCall] = {}
+        self._alarms: dict[str, Alarm] = {}
+        self._pace = Alarm(reactor)
         self._position = 0
         self._left_out = 0
         self._answered_at = float("-inf")
@@ -181,10 +182,9 @@ class Announcer(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop the schedule and close the sockets."""
         super().stopService()
-        for timer in self._timers.values():
-            if timer.active():
-                timer.cancel()
-        self._timers.clear()
+        for alarm in self._alarms.values():
+            alarm.clear()
+        self._pace.clear()
         return DeferredList([self.drop(link) for link in tuple(self._sockets)])
 
     def shares_changed(self) -> None:
@@ -204,14 +204,14 @@ class Announcer(Service):
 
     def _at(self, why: str, seconds: float) -> None:
         """Run a cycle in so many seconds, unless one is due for the same reason."""
-        timer = self._timers.get(why)
-        if timer is None or not timer.active():
-            self._timers[why] = self._reactor.callLater(seconds, self._cycle, why)
+        alarm = self._alarms.setdefault(why, Alarm(self._reactor))
+        if alarm.due is None:
+            alarm.set(seconds, self._cycle, why)
 
     def _cycle(self, why: str) -> None:
         """One cycle; whatever goes wrong in it, the next one comes."""
         if why == "interval":
-            self._at_next_interval()
+            self._at("interval", self._next_interval())
         elif why == "answer":
             self._answered_at = self._reactor.seconds()
         elif why == "change":
@@ -220,11 +220,6 @@ class Announcer(Service):
             self._tell()
         except Exception:
             self._log.failure("an announcing cycle failed, the next one comes")
-
-    def _at_next_interval(self) -> None:
-        self._timers["interval"] = self._reactor.callLater(
-            self._next_interval(), self._cycle, "interval"
-        )
 
     def _tell(self) -> None:
         datagrams, left_out = plan_cycles(self._groups(), self._interval)
@@ -255,9 +250,7 @@ class Announcer(Service):
 
     def _send_paced(self, datagrams: list[bytes]) -> None:
         """Send the first datagram now, each further one a little later."""
-        timer = self._timers.pop("pace", None)
-        if timer is not None and timer.active():
-            timer.cancel()  # a newer cycle tells the same and more
+        self._pace.clear()  # a newer cycle tells the same and more
         self._send_next(datagrams)
 
     def _send_next(self, datagrams: list[bytes]) -> None:
@@ -267,6 +260,4 @@ class Announcer(Service):
         if any(sent):
             self.last_announced_at = self._wall_clock()
         if len(datagrams) > 1:
-            self._timers["pace"] = self._reactor.callLater(
-                PACE_SECONDS, self._send_next, datagrams[1:]
-            )
+            self._pace.set(PACE_SECONDS, self._send_next, datagrams[1:])

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from peershare.content.names import display
-from peershare.dictionary import ContentDictionary, Told
+from peershare.content.names import display, parse_chunk_name
+from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told, parse_dictionary
 from peershare.errors import PeerError, StorageError
-from peershare.periodic import Periodic
 from peershare.state import replace_file
 from peershare.throttle import RateLimiter
+from peershare.timers import Alarm, Periodic
 from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
 from peershare.wire.announcement import decode
 
@@ -133,15 +132,35 @@ class DictionaryFile:
         self.path = folder / DICTIONARY_NAME
         self._written: int | None = None
         self._written_at = float("-inf")
-        self._call: IDelayedCall | None = None
+        self._alarm = Alarm(reactor)
+
+    def recall(self, wall_now: float, is_another: Callable[[IPv4Address], bool]) -> None:
+        """Begin with what a former run, or a classic discovery, wrote, if that is not too old.
+
+        Both forms of the file are read.  `wall_now` is Unix time; `is_another`: whether an
+        address can be another peer's.
+        """
+        try:
+            age = wall_now - self.path.stat().st_mtime
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        if not 0 <= age < LIFETIME_SECONDS:
+            return
+        told_at = self._reactor.seconds() - age
+        for chunk, addresses in parse_dictionary(text).items():
+            name = parse_chunk_name(chunk)
+            for address in addresses:
+                if name is not None and is_another(IPv4Address(address)):
+                    self._dictionary.tell(address, [name], told_at)
 
     def touch(self) -> None:
         """The dictionary may have changed: write it now, or as soon as a second has gone by."""
         if self._dictionary.version == self._written:
             return
-        if self._call is None or not self._call.active():
+        if self._alarm.due is None:
             gap = self._written_at + DICTIONARY_GAP_SECONDS - self._reactor.seconds()
-            self._call = self._reactor.callLater(max(0.0, gap), self.write)
+            self._alarm.set(max(0.0, gap), self.write)
 
     def write(self) -> None:
         """Write it now if it changed; a disk that fails is logged, the next change tries again."""
@@ -158,6 +177,5 @@ class DictionaryFile:
 
     def close(self) -> None:
         """Write what is still to be written, and no more after that."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        self._alarm.clear()
         self.write()

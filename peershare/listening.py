@@ -21,8 +21,8 @@ from twisted.logger import Logger
 
 from peershare.announcer import Announcer, AnnouncerProtocol
 from peershare.links import Interface, Link, find_links
-from peershare.periodic import Periodic
 from peershare.settings import Settings
+from peershare.timers import Periodic
 from peershare.uploader import UploaderFactory
 
 REFRESH_SECONDS = 5.0

@@ -5,13 +5,17 @@ Not for: keeping anything; each picture is made from the parts when it is asked 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
+from peershare import __version__
 from peershare.content.chunks import CHUNK_COUNT
-from peershare.content.names import split_name
 from peershare.dictionary import ContentDictionary, KnownBase
-from peershare.library.library import Library, SharedFile
-from peershare.status import ContentStatus, PeerStatus
+from peershare.library.entries import SharedFile
+from peershare.library.library import Library
+from peershare.settings import Settings
+from peershare.status import ContentStatus, NodeStatus, PeerStatus
+from peershare.wiring import Parts
 
 
 def contents(
@@ -76,6 +80,26 @@ def share_note(file: SharedFile | None) -> str:
     return file.problem and f"it is not announced to classic peers: {file.problem}"
 
 
-def typed_name(name: str) -> str:
-    """What a user would type to get the file of this name."""
-    return split_name(name)[0]
+def node(settings: Settings, parts: Parts, upload_rate: float, now: float) -> NodeStatus:
+    """The node itself, at `now` (monotonic seconds)."""
+    links, ports = parts.listening.links, sorted(set(parts.listening.tcp_ports.values()))
+    problems = (*parts.listening.problems, parts.library.problem)
+    return NodeStatus(
+        version=__version__,
+        pid=os.getpid(),
+        share=str(settings.share),
+        state=str(settings.state),
+        addresses=tuple(str(link.address) for link in links),
+        broadcasts=tuple(str(address) for link in links for address in link.broadcasts),
+        tcp_port=ports[0] if ports else None,
+        classic_udp_port=settings.classic_udp_port,
+        announcing=parts.announcer.announcing,
+        last_announced_at=parts.announcer.last_announced_at,
+        announced_names=parts.announcer.announced_names,
+        peers=len(parts.dictionary.addresses(now)),
+        files=len(parts.library.files()),
+        upload_rate=upload_rate,
+        download_rate=parts.downloader.rate,
+        refused=dict(parts.discovery.refused + parts.uploader.refused),
+        problems=tuple(problem for problem in problems if problem),
+    )

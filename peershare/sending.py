@@ -14,11 +14,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IPullProducer
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
 from peershare.content.chunks import ByteRange
 from peershare.throttle import TokenBucket
+from peershare.timers import Alarm
 
 # At most this much in one turn, so that no reader makes another wait.
 _TURN_BYTES = 1 << 20
@@ -46,7 +47,6 @@ class FileRangeProducer:
         done: Callable[[Exception | None], None],
     ) -> None:
         """The descriptor stays the caller's, who closes it after `done` or `stopProducing`."""
-        self._reactor = reactor
         self._transport = transport
         self._descriptor = descriptor
         self._offset = byte_range.start
@@ -54,10 +54,14 @@ class FileRangeProducer:
         self._bucket = bucket
         self._workers = workers
         self._done: Callable[[Exception | None], None] | None = done
-        self._pause: IDelayedCall | None = None
+        self._pause = Alarm(reactor)
         self._read_ahead_to = byte_range.start
         self.sent = 0
-        self.progress_at = reactor.seconds()
+
+    @property
+    def waiting_for_tokens(self) -> bool:
+        """Whether it is our own limit that holds the range up, not the reader."""
+        return self._pause.due is not None
 
     def start(self) -> None:
         """Begin; the transport must be empty."""
@@ -65,7 +69,7 @@ class FileRangeProducer:
 
     def resumeProducing(self) -> None:
         """Twisted: the transport has drained."""
-        if self._done is None or self._pause is not None:
+        if self._done is None or self.waiting_for_tokens:
             return
         if self._offset == self._stop:
             self._finish(None)
@@ -73,9 +77,7 @@ class FileRangeProducer:
         turn = _TURN_BYTES if self._bucket.rate is None else _LIMITED_TURN_BYTES
         granted = self._bucket.take(min(turn, self._stop - self._offset))
         if granted == 0:
-            # our own limit, not the reader's fault
-            self.progress_at = self._reactor.seconds()
-            self._pause = self._reactor.callLater(self._bucket.delay(), self._resume)
+            self._pause.set(self._bucket.delay(), self.resumeProducing)
             return
         self._read_ahead()
         try:
@@ -89,19 +91,11 @@ class FileRangeProducer:
         self._bucket.refund(granted - sent)
         self._offset += sent
         self.sent += sent
-        if sent:
-            self.progress_at = self._reactor.seconds()
 
     def stopProducing(self) -> None:
         """Twisted: the connection is gone."""
         self._done = None
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-
-    def _resume(self) -> None:
-        self._pause = None
-        self.resumeProducing()
+        self._pause.clear()
 
     def _send(self, count: int) -> int | None:
         """Send up to `count` bytes; how many went, None if the file ends here."""

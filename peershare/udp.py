@@ -11,9 +11,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+
+from peershare.timers import Alarm
 
 # A UDP payload cannot be longer; Twisted's default of 8,192 would cut datagrams silently.
 MAX_DATAGRAM_BYTES = 65_535
@@ -38,7 +39,7 @@ class ReopeningDatagramProtocol(DatagramProtocol):
         self.port = port
         self._open = False
         self._backoff_seconds = _FIRST_BACKOFF_SECONDS
-        self._retry: IDelayedCall | None = None
+        self._retry = Alarm(reactor)
 
     @property
     def listening(self) -> bool:
@@ -53,8 +54,7 @@ class ReopeningDatagramProtocol(DatagramProtocol):
     def close(self) -> Deferred[None]:
         """Stop listening and stay closed; fires when the socket is gone."""
         self._open = False
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
+        self._retry.clear()
         transport: Any = self.transport
         if transport is None:
             return succeed(None)
@@ -81,7 +81,7 @@ class ReopeningDatagramProtocol(DatagramProtocol):
             error=error or "it was closed by an error",
             seconds=self._backoff_seconds,
         )
-        self._retry = self._reactor.callLater(self._backoff_seconds, self._listen)
+        self._retry.set(self._backoff_seconds, self._listen)
         self._backoff_seconds = min(2 * self._backoff_seconds, _LONGEST_BACKOFF_SECONDS)
 
     def startProtocol(self) -> None:

@@ -7,56 +7,31 @@ Not for: several downloads (manager), or how it looks to people (picture).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from peershare.content.chunks import CHUNK_COUNT
-from peershare.content.names import chunk_name, display, split_name
-from peershare.dictionary import ContentDictionary, Found
-from peershare.download.dialling import Dialler
+from peershare.dictionary import Found
+from peershare.download.attempt import Attempt
+from peershare.download.context import DownloadContext
+from peershare.download.dialling import as_peer_error
 from peershare.download.machine import download_machine
 from peershare.download.plan import ChunkPlan
+from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
-from peershare.download.session import ChunkSession
-from peershare.download.storing import ChunkSink, PartStore
+from peershare.download.storing import PartStore
 from peershare.errors import AmbiguousNameError, LocalError, PeerError, Reason, StorageError
-from peershare.ledger import Ledger
-from peershare.status import DownloadState, NoticeKind
+from peershare.status import DownloadState
+from peershare.timers import Alarm
 from peershare.wire.request import encode_request
 
 DISK_RETRY_SECONDS = 5.0
 _UNREACHABLE = {Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.REFUSED, Reason.STALLED}
 _ODD = {Reason.SHORT, Reason.SURPLUS}
 _NOBODY = Found(extension="", sources=((),) * CHUNK_COUNT)
-
-
-@dataclass(frozen=True)
-class DownloadContext:
-    """What all downloads of a node share."""
-
-    reactor: Any
-    dictionary: ContentDictionary
-    dialler: Dialler
-    ledger: Ledger
-    tell: Callable[[ContentDownload, NoticeKind, str, str, str], None]  # chunk, peer, text
-    changed: Callable[[ContentDownload], None]
-    received: Callable[[ContentDownload, str, int], None]  # address, bytes
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One chunk asked of one address: what to say, and where the bytes go."""
-
-    choice: Choice
-    request: bytes
-    sink: ChunkSink
-    started: float
 
 
 class ContentDownload:
@@ -74,12 +49,11 @@ class ContentDownload:
         self._context = context
         self._reactor = context.reactor
         self._machine = download_machine(self)
+        self._report = Report(self.name, context.ledger, partial(context.tell, self))
         self._rounds = Rounds(plan, context.dialler.busy)
         self._choice: Choice | None = None
         self._attempt: Attempt | None = None
-        self._dialling: Deferred[None] | None = None
-        self._session: ChunkSession | None = None
-        self._timer: IDelayedCall | None = None
+        self._alarm = Alarm(self._reactor)
         self._extension = ""
         self.state = DownloadState.SEARCHING
         self.problem = ""
@@ -109,10 +83,10 @@ class ContentDownload:
     @property
     def fetching(self) -> tuple[int, str, int] | None:
         """Chunk number, address and bytes so far of the running transfer."""
-        if self._attempt is None or self._session is None:
+        attempt = self._attempt
+        if attempt is None or not attempt.receiving:
             return None
-        choice = self._attempt.choice
-        return choice.number, choice.source.address, self._session.received
+        return attempt.number, attempt.address, attempt.received
 
     # -- choosing
 
@@ -124,7 +98,7 @@ class ContentDownload:
 
     def choose(self) -> None:
         """Action: the next chunk and address."""
-        self._stop_timer()
+        self._alarm.clear()
         moving, self.store.moving = self.store.moving, None
         if moving is None:
             self._choose()
@@ -163,62 +137,48 @@ class ContentDownload:
         """The classic warning for each chunk that nobody could give, and why, once a round."""
         before = self._choice.number if self._choice else None
         for number in self._rounds.exhausted(before):
-            name = display(self._chunk_name(number))
-            self.problem = f"CHUNK {name} CANNOT BE DOWNLOADED FROM ONLINE PEERS."
-            self._tell(NoticeKind.WARNING, number, "", self.problem)
-            for address, why in self._rounds.tried[number].items():
-                self._tell(NoticeKind.INFO, number, address, f"{address}: {why}")
+            self.problem = self._report.exhausted(number, self._rounds.tried[number])
 
     # -- one attempt
 
     def dial(self) -> None:
-        """Action: prepare the request and the place, then connect when the address is free.
-
-        In this order: a classic peer dies of a connection on which nothing is asked.
-        """
+        """Action: prepare the request and the place for the bytes, then connect."""
         choice = self._choice
         if choice is None:
             return
-        now = self._reactor.seconds()
         try:
             request = encode_request(choice.source.asked)
-            self._attempt = Attempt(choice, request, self.store.sink(choice.number), now)
+            sink = self.store.sink(choice.number)
         except PeerError as failed:
             self._machine.attempt_failed(failed)
             return
         except StorageError as failed:
             self._machine.disk_failed(failed)
             return
-        self._dialling = Deferred.fromCoroutine(self._dial(choice.source.address))
-        self._dialling.addCallbacks(lambda _: self._machine.connected(), self._not_connected)
-        self._dialling.addErrback(self._log_failure)
-
-    async def _dial(self, address: str) -> None:
-        self._session = await self._context.dialler.dial(address)
+        self._attempt = Attempt(choice, request, sink, self._reactor.seconds())
+        dialled = self._attempt.dial(self._context.dialler)
+        dialled.addCallbacks(lambda _: self._machine.connected(), self._not_connected)
+        dialled.addErrback(self._log_failure)
 
     def _not_connected(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return  # by halt
-        failed = failure.value
-        if not isinstance(failed, PeerError):
+        if not isinstance(failure.value, PeerError):
             self._log_failure(failure)
-            failed = PeerError(Reason.UNREACHABLE, f"cannot be dialled: {failed}")
-        self._machine.attempt_failed(failed)
+        self._machine.attempt_failed(as_peer_error(failure.value))
 
     def ask(self) -> None:
         """Action: request the chunk."""
-        attempt, session = self._attempt, self._session
-        if attempt is None or session is None:
+        if self._attempt is None:
             return
-        session.on_bytes = self._progress
-        asked = session.ask(attempt.request, attempt.sink, self.plan.chunk_size)
+        asked = self._attempt.ask(self.plan.chunk_size, self._progress)
         asked.addCallbacks(self._stream_ended, self._failed)
         asked.addErrback(self._log_failure)
 
     def _progress(self, count: int) -> None:
         self.progress_at = self._reactor.seconds()
         if self._attempt is not None:
-            address = self._attempt.choice.source.address
+            address = self._attempt.address
             self.given[address] = self.given.get(address, 0) + count
             self._context.received(self, address, count)
         self._context.changed(self)
@@ -227,16 +187,11 @@ class ContentDownload:
         """The stream has ended in order: judge its length."""
         if self._attempt is None:
             return
-        if self.plan.fits(self._attempt.choice.number, length):
+        misfit = self.plan.misfit(self._attempt.number, length)
+        if misfit is None:
             self._machine.chunk_arrived()
-        elif length == 0:
-            self._machine.attempt_failed(PeerError(Reason.EMPTY, "closed without a byte"))
         else:
-            text = (
-                f"gave {length} bytes where {self.plan.chunk_size} are due: cut short,"
-                " or a chunk of another file of this name"
-            )
-            self._machine.attempt_failed(PeerError(Reason.SHORT, text))
+            self._machine.attempt_failed(misfit)
 
     def _failed(self, failure: Failure) -> None:
         """The attempt failed, by their fault or by ours."""
@@ -247,38 +202,33 @@ class ContentDownload:
 
     def keep(self) -> None:
         """Action: the chunk fits; store it beside what follows."""
-        attempt, session = self._attempt, self._session
-        if attempt is None or session is None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
             return
-        number, address = attempt.choice.number, attempt.choice.source.address
+        number, address, length = attempt.number, attempt.address, attempt.received
         at_front = self.plan.chunk_size is None and number != 1
-        self.plan.accept(number, session.received, address)
+        self.plan.accept(number, length, address)
         self.store.keep(number, at_front)
         self._rounds.arrived(number, address)
         self._context.dictionary.contacted(address)
         self.problem = ""
-        self._log_attempt(attempt, session.received, "ok unverified")
-        text = f"{display(self._chunk_name(number))} downloaded from {address}"
-        self._tell(NoticeKind.CHUNK, number, address, text)
-        self._attempt = self._session = None
+        self._report.arrived(number, address, length, self._reactor.seconds() - attempt.started)
 
     def fail_over(self, error: PeerError) -> None:
         """Action: this address failed for this chunk."""
-        attempt, choice, session = self._attempt, self._choice, self._session
-        self._attempt = self._session = None
-        if choice is None:
+        attempt, self._attempt = self._attempt, None
+        if self._choice is None:
             return
-        number, address, now = choice.number, choice.source.address, self._reactor.seconds()
+        number, address = self._choice.number, self._choice.source.address
+        now = self._reactor.seconds()
         if error.reason in _ODD:
             self.plan.disagree(number, address, self._rounds.number)
         self._rounds.failed(number, address, str(error), error.reason in _UNREACHABLE, now)
-        if attempt is not None:
-            received = session.received if session is not None else 0
-            self._log_attempt(attempt, received, f"failed {error.reason}: {error}")
+        received = attempt.received if attempt is not None else 0
+        seconds = now - attempt.started if attempt is not None else 0.0
         upcoming = self._rounds.next(self._find(), now)
-        then = f", trying {upcoming.source.address}" if upcoming else ""
-        text = f"{display(self._chunk_name(number))}: {address} {error}{then}"
-        self._tell(NoticeKind.FAILOVER, number, address, text)
+        then = upcoming.source.address if upcoming else None
+        self._report.failed(number, address, received, seconds, error, then)
         if self.plan.outvoted():
             self._begin_anew()
 
@@ -286,12 +236,7 @@ class ContentDownload:
         """More chunks speak against what is held than for it: it belongs to another file."""
         numbers = self.plan.begin_anew()
         self._rounds.forget()
-        names = ", ".join(display(self._chunk_name(number)) for number in numbers)
-        text = (
-            f"{names} cannot belong to one file with what other peers give"
-            " (two contents of one name?): fetched again from elsewhere"
-        )
-        self._tell(NoticeKind.WARNING, numbers[0], "", text)
+        self._report.outvoted(numbers)
         try:
             self.store.drop(numbers)
         except StorageError as failed:
@@ -305,7 +250,7 @@ class ContentDownload:
 
     def rest(self) -> None:
         """Action: everybody was tried; go round again after the backoff."""
-        self._timer = self._reactor.callLater(self._rounds.rest_seconds(), self._rested)
+        self._alarm.set(self._rounds.rest_seconds(), self._rested)
         self._show(DownloadState.WAITING)
 
     def _rested(self) -> None:
@@ -314,11 +259,11 @@ class ContentDownload:
 
     def await_disk(self, error: LocalError) -> None:
         """Action: our disk is in the way; say what is needed, try again after a while."""
-        self._attempt = self._session = None
+        self._attempt = None
         if str(error) != self.problem:
-            self._tell(NoticeKind.WARNING, 0, "", str(error))
+            self._report.blocked(str(error))
         self.problem = str(error)
-        self._timer = self._reactor.callLater(DISK_RETRY_SECONDS, self._machine.rested)
+        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
         self._show(DownloadState.BLOCKED)
 
     # -- the end
@@ -345,12 +290,10 @@ class ContentDownload:
 
     def halt(self) -> None:
         """Action: let go of everything but the part file."""
-        self._stop_timer()
-        if self._session is not None:
-            self._session.drain()
-        elif self._dialling is not None:
-            self._dialling.cancel()
-        self._attempt = self._session = None
+        self._alarm.clear()
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.let_go()
         self._end(DownloadState.STOPPED)
 
     def _end(self, state: DownloadState) -> None:
@@ -371,27 +314,6 @@ class ContentDownload:
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure("download {id} failed unexpectedly", failure=failure, id=self.id)
 
-    def _log_attempt(self, attempt: Attempt, received: int, result: str) -> None:
-        self._context.ledger.record_download(
-            attempt.choice.source.address,
-            self._chunk_name(attempt.choice.number),
-            received,
-            self._reactor.seconds() - attempt.started,
-            result,
-        )
-
-    def _chunk_name(self, number: int) -> str:
-        return chunk_name(split_name(self.name)[0], number)
-
-    def _tell(self, kind: NoticeKind, number: int, peer: str, text: str) -> None:
-        chunk = self._chunk_name(number) if number else ""
-        self._context.tell(self, kind, chunk, peer, text)
-
     def _show(self, state: DownloadState) -> None:
         self.state = state
         self._context.changed(self)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()

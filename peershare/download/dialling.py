@@ -65,12 +65,8 @@ class Dialler:
                 session = await self._connect(address, port)
             except error.ConnectionRefusedError:
                 continue
-            except (error.TimeoutError, error.TCPTimedOutError):
-                raise PeerError(
-                    Reason.CONNECT_TIMEOUT, f"did not answer within {CONNECT_SECONDS:.0f} s"
-                ) from None
             except error.ConnectError as failed:
-                raise PeerError(Reason.UNREACHABLE, f"cannot be reached: {failed}") from None
+                raise as_peer_error(failed) from None
             self._port_of[address] = port
             return session
         raise PeerError(Reason.REFUSED, "refused the connection: no peer runs there now")
@@ -87,6 +83,16 @@ class Dialler:
         factory = _SessionFactory(self._reactor, self._bucket)
         connected: Deferred[Any] = endpoint.connect(factory)
         return connected
+
+
+def as_peer_error(failed: BaseException | None) -> PeerError:
+    """Why connecting failed, as a sentence that follows the address."""
+    if isinstance(failed, PeerError):
+        return failed
+    if isinstance(failed, error.TimeoutError | error.TCPTimedOutError):
+        text = f"did not answer within {CONNECT_SECONDS:.0f} s"
+        return PeerError(Reason.CONNECT_TIMEOUT, text)
+    return PeerError(Reason.UNREACHABLE, f"cannot be reached: {failed}")
 
 
 class _SessionFactory(Factory):

@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from peershare.content.names import check_file_name, display
@@ -25,9 +24,10 @@ from peershare.download.plan import ChunkPlan
 from peershare.download.storing import PartStore
 from peershare.errors import StorageError, UnknownDownloadError
 from peershare.ledger import Ledger
+from peershare.library.entries import Workers
 from peershare.library.files import identity_of
 from peershare.library.index import DownloadRecord, Index
-from peershare.library.library import Library, Workers
+from peershare.library.library import Library
 from peershare.status import (
     FINAL_STATES,
     ChunkState,
@@ -39,6 +39,7 @@ from peershare.status import (
     Notice,
     NoticeKind,
 )
+from peershare.timers import Alarm
 
 PICTURE_SECONDS = 0.1
 REMEMBERED_DOWNLOADS = 100
@@ -51,7 +52,7 @@ class _Entry:
     download: ContentDownload
     folder: Path
     meter: RateMeter
-    picture_call: IDelayedCall | None = None
+    alarm: Alarm  # of the next picture
 
 
 class Downloader(Service):
@@ -109,8 +110,7 @@ class Downloader(Service):
         entries = tuple(self._entries.values())
         for entry in entries:
             entry.download.stop()
-            if entry.picture_call is not None and entry.picture_call.active():
-                entry.picture_call.cancel()
+            entry.alarm.clear()
         return DeferredList([entry.download.ended for entry in entries])
 
     # -- what people ask
@@ -172,7 +172,8 @@ class Downloader(Service):
         plan = ChunkPlan()
         store = PartStore(record, plan, self._index, self._library, self._workers)
         download = ContentDownload(self._context, record.id, plan, store)
-        entry = _Entry(download, Path(record.folder), RateMeter(self._reactor.seconds()))
+        meter = RateMeter(self._reactor.seconds())
+        entry = _Entry(download, Path(record.folder), meter, Alarm(self._reactor))
         self._complete.pop(download.id, None)
         self._entries.pop(download.id, None)
         self._entries[download.id] = entry
@@ -231,11 +232,10 @@ class Downloader(Service):
         if entry is None or entry.download is not download:
             return
         if download.state in FINAL_STATES:
-            if entry.picture_call is not None and entry.picture_call.active():
-                entry.picture_call.cancel()
+            entry.alarm.clear()
             self._emit(DownloadChanged(self._picture(entry)))
-        elif entry.picture_call is None or not entry.picture_call.active():
-            entry.picture_call = self._reactor.callLater(
+        elif entry.alarm.due is None:
+            entry.alarm.set(
                 PICTURE_SECONDS, lambda: self._emit(DownloadChanged(self._picture(entry)))
             )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peershare.content.chunks import CHUNK_COUNT, chunk_fits, chunk_offset
+from peershare.errors import PeerError, Reason
 
 NUMBERS = range(1, CHUNK_COUNT + 1)
 
@@ -69,11 +70,17 @@ class ChunkPlan:
         """Where the chunk is written; at the front while c is unknown."""
         return 0 if self.chunk_size is None else chunk_offset(number, self.chunk_size)
 
-    def fits(self, number: int, length: int) -> bool:
-        """Whether a whole reply of this length can be this chunk."""
-        if self.chunk_size is None:
-            return length > 0
-        return chunk_fits(number, length, self.chunk_size)
+    def misfit(self, number: int, length: int) -> PeerError | None:
+        """Why a whole reply of this length cannot be this chunk; None if it can."""
+        if length == 0:
+            return PeerError(Reason.EMPTY, "closed without a byte")
+        if self.chunk_size is None or chunk_fits(number, length, self.chunk_size):
+            return None
+        return PeerError(
+            Reason.SHORT,
+            f"gave {length} bytes where {self.chunk_size} are due: cut short,"
+            " or a chunk of another file of this name",
+        )
 
     def accept(self, number: int, length: int, source: str) -> None:
         """A whole reply that fits."""

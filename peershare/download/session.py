@@ -14,18 +14,17 @@ from typing import Protocol as TypingProtocol
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from peershare.errors import LocalError, PeerError, Reason, StorageError
+from peershare.pace import Pace, Verdict
 from peershare.throttle import TokenBucket
+from peershare.timers import Alarm
 
 CONNECT_SECONDS = 3.0
 STALLED_SECONDS = 15.0
-SLOW_SECONDS = 60.0
-SLOWEST_BYTES = 60 * 1024
 CHECK_SECONDS = 1.0
 # What is no longer wanted is read and dropped up to here, then the connection is cut.
 SURPLUS_BYTES = 1 << 20
@@ -57,12 +56,11 @@ class ChunkSession(Protocol):
         self._bucket = bucket
         self._sink: Sink | None = None
         self._most: int | None = None
-        self._timer: IDelayedCall | None = None
-        self._pause: IDelayedCall | None = None
+        self._alarm = Alarm(reactor)
+        self._pause = Alarm(reactor)
         self._owed = 0
         self._dropped = 0
-        self._progress_at = 0.0
-        self._window = (0.0, 0)
+        self._pace = Pace(reactor.seconds(), STALLED_SECONDS)
         self._result: Deferred[int] | None = None
         self.on_bytes: Callable[[int], None] = lambda count: None
         self.received = 0
@@ -74,8 +72,7 @@ class ChunkSession(Protocol):
         `most` is how long the chunk can be; more than that is surplus, and a failure.
         """
         self._sink, self._most = sink, most
-        self._progress_at = self._reactor.seconds()
-        self._window = (self._progress_at, 0)
+        self._pace = Pace(self._reactor.seconds(), STALLED_SECONDS)
         self._result = Deferred()
         rate = self._bucket.rate
         self.transport.bufferSize = (
@@ -84,22 +81,20 @@ class ChunkSession(Protocol):
             else max(2_048, min(READ_BYTES, int(rate * _LIMITED_READ_SECONDS)))
         )
         self.transport.write(request)
-        self._timer = self._reactor.callLater(CHECK_SECONDS, self._check)
+        self._alarm.set(CHECK_SECONDS, self._check)
         return self._result
 
     def drain(self) -> None:
         """The rest is not wanted: drop it for a while, then cut the connection."""
         self._sink = None
         self._resume()
-        self._stop_timer()
-        self._timer = self._reactor.callLater(SURPLUS_SECONDS, self.transport.abortConnection)
+        self._alarm.set(SURPLUS_SECONDS, self.transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: bytes of the chunk, or surplus."""
         if self._sink is None:
             self._drop(len(data))
             return
-        self._progress_at = self._reactor.seconds()
         if self._most is not None and self.received + len(data) > self._most:
             self._dropped = self.received + len(data) - self._most
             self._fail(
@@ -117,10 +112,8 @@ class ChunkSession(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the stream has ended, in order or not."""
-        self._stop_timer()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._alarm.clear()
+        self._pause.clear()
         whole = self._most is not None and self.received == self._most
         if reason.check(error.ConnectionDone) or whole:
             self._succeed()
@@ -152,48 +145,33 @@ class ChunkSession(Protocol):
         """Charge what came; where the limit is reached, read no more until it is paid."""
         self._owed += count
         self._owed -= self._bucket.take(self._owed)
-        if self._owed and self._pause is None:
+        if self._owed and self._pause.due is None:
             self.transport.pauseProducing()
-            self._pause = self._reactor.callLater(self._bucket.delay(), self._pay)
+            self._pause.set(self._bucket.delay(), self._pay)
 
     def _pay(self) -> None:
-        self._pause = None
-        self._progress_at = self._reactor.seconds()
+        self._pace.excuse(self._reactor.seconds())
         self._owed -= self._bucket.take(self._owed)
         if self._owed:
-            self._pause = self._reactor.callLater(self._bucket.delay(), self._pay)
+            self._pause.set(self._bucket.delay(), self._pay)
         else:
             self.transport.resumeProducing()
 
     def _resume(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        if self._pause.due is not None:
+            self._pause.clear()
             self._owed = 0
             self.transport.resumeProducing()
 
     def _check(self) -> None:
         """Fail a peer that gives nothing, or next to nothing."""
-        self._timer = self._reactor.callLater(CHECK_SECONDS, self._check)
-        now = self._reactor.seconds()
-        since, before = self._window
-        if now - self._progress_at >= STALLED_SECONDS:
-            if self._most is not None and self.received == self._most:
-                self._succeed()  # all is here, only the end of the stream never came
-                self.drain()
-                return
-            self._fail(
-                PeerError(
-                    Reason.STALLED,
-                    f"sent nothing for {STALLED_SECONDS:.0f} s, after {self.received} bytes",
-                )
-            )
-        elif now - since >= SLOW_SECONDS:
-            if self._bucket.rate is None and self.received - before < SLOWEST_BYTES:
-                self._fail(PeerError(Reason.TOO_SLOW, "sent less than 1 KiB a second for 60 s"))
-            self._window = (now, self.received)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._alarm.set(CHECK_SECONDS, self._check)
+        verdict = self._pace.judge(self._reactor.seconds(), self.received)
+        if verdict is Verdict.STALLED and self._most is not None and self.received == self._most:
+            self._succeed()  # all is here, only the end of the stream never came
+            self.drain()
+        elif verdict is Verdict.STALLED:
+            text = f"sent nothing for {STALLED_SECONDS:.0f} s, after {self.received} bytes"
+            self._fail(PeerError(Reason.STALLED, text))
+        elif verdict is Verdict.TOO_SLOW and self._bucket.rate is None:
+            self._fail(PeerError(Reason.TOO_SLOW, "sent less than 1 KiB a second for 60 s"))

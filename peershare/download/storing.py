@@ -19,9 +19,10 @@ from peershare.content.kinds import HEAD_BYTES, sniff_extension
 from peershare.content.names import check_file_name, split_name
 from peershare.download.plan import ChunkPlan
 from peershare.errors import BadNameError, LocalError, StorageError
+from peershare.library.entries import Workers
 from peershare.library.files import identity_of
 from peershare.library.index import ChunkRecord, DownloadRecord, Index
-from peershare.library.library import Library, Workers
+from peershare.library.library import Library
 from peershare.library.parts import PartFile
 
 

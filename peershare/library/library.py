@@ -9,23 +9,24 @@ Not for: sockets, or the bytes of a download (that is `parts`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from peershare.content.chunks import CHUNK_COUNT, ByteRange, chunk_ranges, has_five_chunks
-from peershare.content.names import chunk_name, display, parse_chunk_name
+from peershare.content.names import chunk_name, parse_chunk_name
 from peershare.errors import StorageError
+from peershare.library.entries import ChunkHandle, SharedFile, SharedPart, Workers
 from peershare.library.files import Identity, identity_of
 from peershare.library.index import Index
+from peershare.library.remarks import Remarks
 from peershare.library.scan import REST_SECONDS, FolderScan, Scanner
 from peershare.library.stems import Stems
 from peershare.library.watch import FolderWatch
+from peershare.timers import Alarm
 
 # While the folder is watched a scan by the clock is only a safety net; where it cannot be
 # watched it is the only way.  A large folder is scanned by the clock less often.
@@ -33,42 +34,6 @@ _NET_SECONDS = 30.0
 _SCAN_SECONDS = 1.0
 _SCAN_SHARE = 50.0
 _GATHER_SECONDS = 0.05
-
-Workers = Callable[..., "Deferred[Any]"]
-
-
-@dataclass(frozen=True)
-class SharedFile:
-    """A whole file that we have; `problem` says why it is not told in the classic world."""
-
-    key: str
-    path: Path
-    identity: Identity
-    problem: str = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.identity.size
-
-
-@dataclass(frozen=True)
-class SharedPart:
-    """The chunks of a download that we hold so far."""
-
-    key: str
-    path: Path
-    held: Mapping[int, ByteRange]
-
-
-@dataclass(frozen=True)
-class ChunkHandle:
-    """Where the bytes of a chunk are; `identity` is None for a part, which changes as it grows."""
-
-    name: str
-    path: Path
-    range: ByteRange
-    identity: Identity | None
 
 
 class Library(Service):
@@ -97,9 +62,9 @@ class Library(Service):
         self._by_base: dict[str, SharedFile] = {}
         self._scanning = False
         self._scan_again = False
-        self._scan_timer: IDelayedCall | None = None
+        self._scan_alarm = Alarm(reactor)
         self._scan_seconds = 0.0
-        self._said: set[str] = set()
+        self._remarks = Remarks(share)
         self._on_change: list[Callable[[], None]] = []
         self.share = share
         self.problem = ""
@@ -117,8 +82,7 @@ class Library(Service):
         """Watch and scan no more."""
         super().stopService()
         self._watch.stop()
-        if self._scan_timer is not None and self._scan_timer.active():
-            self._scan_timer.cancel()
+        self._scan_alarm.clear()
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call this whenever what there is to tell may have changed."""
@@ -214,8 +178,7 @@ class Library(Service):
             return
         self._scanning = True
         self._scan_again = False
-        if self._scan_timer is not None and self._scan_timer.active():
-            self._scan_timer.cancel()
+        self._scan_alarm.clear()
         started = self._reactor.seconds()
         scan = self._workers(self._scanner.scan, self._wall_clock(), started)
         scan.addCallback(self._scanned, started)
@@ -229,12 +192,9 @@ class Library(Service):
         """Scan in so many seconds at the latest."""
         if not self.running:
             return
-        timer = self._scan_timer
-        if timer is not None and timer.active():
-            if timer.getTime() <= self._reactor.seconds() + seconds:
-                return
-            timer.cancel()
-        self._scan_timer = self._reactor.callLater(seconds, self.rescan)
+        due = self._scan_alarm.due
+        if due is None or due > self._reactor.seconds() + seconds:
+            self._scan_alarm.set(seconds, self.rescan)
 
     def _scan_ended(self, _: object) -> None:
         self._scanning = False
@@ -251,7 +211,7 @@ class Library(Service):
             return
         self._scan_seconds = self._reactor.seconds() - started
         self.problem = found.problem
-        self._say_what_is_left_out(found)
+        self._remarks.scanned(found)
         if found.restless:
             self._reactor.callLater(0, self._scan_in, REST_SECONDS)
         gone = [name for name in self._files if name not in found.files]
@@ -301,20 +261,7 @@ class Library(Service):
         file = SharedFile(key, path, identity, problem)
         (self._files if in_share else self._elsewhere)[key] = file
         if problem:
-            self._say_once(f"{display(path.name)} is not announced to classic peers: {problem}")
-
-    def _say_what_is_left_out(self, found: FolderScan) -> None:
-        if found.problem:
-            self._say_once(found.problem)
-        if found.folders:
-            self._say_once(f"{self.share}: sub-folders are not shared yet, only files")
-        for name in found.others:
-            self._say_once(f"{display(name)} is not shared: it is no regular file")
-
-    def _say_once(self, sentence: str) -> None:
-        if sentence not in self._said and len(self._said) < 10_000:
-            self._said.add(sentence)
-            self._log.info("{sentence}", sentence=sentence)
+            self._remarks.untold(path.name, problem)
 
     def _changed(self) -> None:
         """What there is to tell changed: find by the new names, and let others know."""

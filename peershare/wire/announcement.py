@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from peershare.content.names import ChunkName, parse_chunk_name
 from peershare.errors import PeerError, Reason
@@ -63,13 +63,15 @@ class Heard(Struct, frozen=True):
 
 
 class _Announcement(Struct):
-    """The keys in use; others are ignored.  The values of an object are nobody's business."""
+    """The keys in use; others are ignored, and `files` too where there are `chunks`."""
 
-    chunks: list[Any] | dict[str, Any] | UnsetType = UNSET
-    files: list[Any] | dict[str, Any] | UnsetType = UNSET
+    chunks: Raw = Raw()
+    files: Raw = Raw()
 
 
 _decode = msgspec.json.Decoder(_Announcement).decode
+# The values of an object are nobody's business; the items of a list are sorted out one by one.
+_decode_names = msgspec.json.Decoder(list[Any] | dict[str, Raw]).decode
 
 
 def decode(datagram: bytes) -> Heard:
@@ -80,13 +82,14 @@ def decode(datagram: bytes) -> Heard:
     everything else: not UTF-8, no JSON, no object, neither key, a wrong type, nested too deep.
     """
     try:
-        told = _decode(datagram.decode())
+        told = _decode(datagram.decode("utf-8-sig"))
+        raw = told.chunks if len(told.chunks) else told.files
+        if not len(raw):
+            raise _bad("it has neither of the keys chunks and files")
+        names = list(_decode_names(raw))
     except (ValueError, RecursionError) as error:
         raise _bad(f"it is no announcement: {error}") from None
-    names = told.files if told.chunks is UNSET else told.chunks
-    if names is UNSET:
-        raise _bad("it has neither of the keys chunks and files")
-    return _sort_out(list(names))
+    return _sort_out(names)
 
 
 def _bad(problem: str) -> PeerError:

@@ -10,7 +10,7 @@ import json
 import re
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import Raw, Struct, field
 
 from peershare.errors import PeerError, Reason
 
@@ -32,28 +32,17 @@ _CLOSER = {ord("{"): ord("}"), ord("["): ord("]")}
 
 
 class _Request(Struct):
-    """The keys in use; others are ignored, of these each must be a string."""
+    """The keys in use, in order of precedence: the first one there is judged, no other."""
 
-    requested_content: str | UnsetType = UNSET
-    with_space: str | UnsetType = field(default=UNSET, name="requested content")
-    with_hyphen: str | UnsetType = field(default=UNSET, name="requested-content")
-    filename: str | UnsetType = UNSET
-    chunk: str | UnsetType = UNSET
-
-    @property
-    def name(self) -> str | None:
-        """The first one that is there, in order of precedence."""
-        told = (
-            self.requested_content,
-            self.with_space,
-            self.with_hyphen,
-            self.filename,
-            self.chunk,
-        )
-        return next((name for name in told if name is not UNSET), None)
+    requested_content: Raw = Raw()
+    with_space: Raw = field(default=Raw(), name="requested content")
+    with_hyphen: Raw = field(default=Raw(), name="requested-content")
+    filename: Raw = Raw()
+    chunk: Raw = Raw()
 
 
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_name = msgspec.json.Decoder(str).decode
 
 
 def encode_request(name: str) -> bytes:
@@ -190,8 +179,8 @@ class RequestDecoder:
         self._done = True
         self._buffer = bytearray()
         try:
-            # msgspec checks the encoding of what it keeps; the rest is to be UTF-8 too
-            name = _decode(text.decode()).name
+            told = msgspec.structs.astuple(_decode(text.decode()))
+            name = next((_decode_name(raw) for raw in told if len(raw)), "")
         except (ValueError, RecursionError) as error:
             raise _bad(f"the request is no JSON that we know: {error}") from None
         if not name:

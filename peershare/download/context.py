@@ -1,0 +1,28 @@
+"""What all downloads of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from peershare.dictionary import ContentDictionary
+from peershare.download.dialling import Dialler
+from peershare.ledger import Ledger
+from peershare.status import NoticeKind
+
+if TYPE_CHECKING:
+    from peershare.download.content import ContentDownload
+
+
+@dataclass(frozen=True)
+class DownloadContext:
+    """The reactor, who is out there, how to reach them, and whom to tell."""
+
+    reactor: Any
+    dictionary: ContentDictionary
+    dialler: Dialler
+    ledger: Ledger
+    tell: Callable[[ContentDownload, NoticeKind, str, str, str], None]  # chunk, peer, text
+    changed: Callable[[ContentDownload], None]
+    received: Callable[[ContentDownload, str, int], None]  # address, bytes
