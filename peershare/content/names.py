@@ -70,24 +70,29 @@ def _escape(character: str) -> str:
 def _is_plain(text: str, index: int) -> bool:
     """Whether the character there shows itself, and does nothing to its neighbours."""
     character = text[index]
-    if character in "\u200d\ufe0f":  # they join and colour emoji; anywhere else they hide
-        before = index > 0 and _is_symbol(text[index - 1])
-        return before and (character == "\ufe0f" or _is_symbol(text[index + 1 : index + 2]))
+    if character in "\u200d\ufe0f":
+        return _is_emoji_glue(text, index)
     if _INVISIBLE.match(character):
         return False
     category = unicodedata.category(character)
     return category not in {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"} or _is_new_emoji(character)
 
 
-def _is_symbol(character: str) -> bool:
+def _is_emoji_glue(text: str, index: int) -> bool:
+    """Whether a joiner joins two emoji, or a selector colours one; elsewhere they only hide."""
+    before, after = text[max(0, index - 1) : index], text[index + 1 : index + 2]
+    if text[index] == "\u200d":
+        return _is_pictograph(after) and (before == "\ufe0f" or _is_pictograph(before))
+    keycap = after == "\u20e3" and before in set("#*0123456789")
+    return keycap or _is_pictograph(before)
+
+
+def _is_pictograph(character: str) -> bool:
     if not character:
         return False
     category = unicodedata.category(character)
-    return (
-        category in {"So", "Sk", "Sm"}
-        or character in "\ufe0f#*0123456789‼⁉〰〽"
-        or (_is_new_emoji(character))
-    )
+    mark = character >= "\u2000" and category in {"Sm", "Sk", "Po", "Pd"}
+    return mark or category == "So" or _is_new_emoji(character)
 
 
 def _is_new_emoji(character: str) -> bool:
@@ -146,7 +151,7 @@ def folded(name: str) -> str:
     """The key under which two names collide on a file system that ignores case or normal form.
 
     Canonical caseless matching (Unicode, definition D145), then NFC.  Compatibility forms
-    (a ligature, a superscript) stay apart, as they do on disks.
+    (a superscript, a full-width letter) stay apart, as they do on disks.
     """
     caseless = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFC", caseless)

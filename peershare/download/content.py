@@ -23,14 +23,12 @@ from peershare.download.plan import ChunkPlan
 from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
 from peershare.download.storing import PartStore
-from peershare.errors import AmbiguousNameError, LocalError, PeerError, Reason, StorageError
-from peershare.status import DownloadState
+from peershare.errors import AmbiguousNameError, LocalError, PeerError, StorageError
+from peershare.status import FINAL_STATES, DownloadState
 from peershare.timers import Alarm
 from peershare.wire.request import encode_request
 
 DISK_RETRY_SECONDS = 5.0
-_UNREACHABLE = {Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.REFUSED, Reason.STALLED}
-_ODD = {Reason.SHORT, Reason.SURPLUS}
 _NOBODY = Found(extension="", sources=((),) * CHUNK_COUNT)
 
 
@@ -93,7 +91,7 @@ class ContentDownload:
     def check(self) -> None:
         """Action: see what a former run left."""
         checked = Deferred.fromCoroutine(self.store.check())
-        checked.addCallbacks(lambda _: self._machine.checked(), self._failed_here)
+        checked.addCallbacks(lambda _: self._machine.checked(), self._failed)
         checked.addErrback(self._log_failure)
 
     def choose(self) -> None:
@@ -107,12 +105,15 @@ class ContentDownload:
             moving.addErrback(self._log_failure)
 
     def _choose(self) -> None:
+        if self.state in FINAL_STATES:
+            return  # stopped while a chunk was moved
         disk = self.store.take_error()
         if disk is not None:
             self._machine.disk_failed(disk)
             return
         self._choice = self._rounds.next(self._find(), self._reactor.seconds())
-        self._warn_of_exhausted()
+        for number in self._rounds.exhausted(self._choice.number if self._choice else None):
+            self.problem = self._report.exhausted(number, self._rounds.tried[number])
         if self._choice is not None:
             self._show(DownloadState.DOWNLOADING)
             self._machine.chosen()
@@ -132,12 +133,6 @@ class ContentDownload:
             return _NOBODY
         self._extension = found.extension or self._extension
         return found
-
-    def _warn_of_exhausted(self) -> None:
-        """The classic warning for each chunk that nobody could give, and why, once a round."""
-        before = self._choice.number if self._choice else None
-        for number in self._rounds.exhausted(before):
-            self.problem = self._report.exhausted(number, self._rounds.tried[number])
 
     # -- one attempt
 
@@ -172,7 +167,8 @@ class ContentDownload:
         if self._attempt is None:
             return
         asked = self._attempt.ask(self.plan.chunk_size, self._progress)
-        asked.addCallbacks(self._stream_ended, self._failed)
+        asked.addCallback(self._stream_ended)
+        asked.addErrback(self._failed)
         asked.addErrback(self._log_failure)
 
     def _progress(self, count: int) -> None:
@@ -184,21 +180,13 @@ class ContentDownload:
         self._context.changed(self)
 
     def _stream_ended(self, length: int) -> None:
-        """The stream has ended in order: judge its length."""
+        """The stream has ended in order: judge its length.  Raises `PeerError`."""
         if self._attempt is None:
             return
         misfit = self.plan.misfit(self._attempt.number, length)
-        if misfit is None:
-            self._machine.chunk_arrived()
-        else:
-            self._machine.attempt_failed(misfit)
-
-    def _failed(self, failure: Failure) -> None:
-        """The attempt failed, by their fault or by ours."""
-        if isinstance(failure.value, PeerError):
-            self._machine.attempt_failed(failure.value)
-        else:
-            self._failed_here(failure)
+        if misfit is not None:
+            raise misfit
+        self._machine.chunk_arrived()
 
     def keep(self) -> None:
         """Action: the chunk fits; store it beside what follows."""
@@ -221,9 +209,8 @@ class ContentDownload:
             return
         number, address = self._choice.number, self._choice.source.address
         now = self._reactor.seconds()
-        if error.reason in _ODD:
-            self.plan.disagree(number, address, self._rounds.number)
-        self._rounds.failed(number, address, str(error), error.reason in _UNREACHABLE, now)
+        self.plan.failed(number, address, error, self._rounds.number)
+        self._rounds.failed(number, address, error, now)
         received = attempt.received if attempt is not None else 0
         seconds = now - attempt.started if attempt is not None else 0.0
         upcoming = self._rounds.next(self._find(), now)
@@ -272,7 +259,7 @@ class ContentDownload:
         """Action: the final name."""
         self._show(DownloadState.FINISHING)
         joined = Deferred.fromCoroutine(self._join())
-        joined.addErrback(self._failed_here)
+        joined.addErrback(self._failed)
         joined.addErrback(self._log_failure)
 
     async def _join(self) -> None:
@@ -303,9 +290,12 @@ class ContentDownload:
 
     # -- below
 
-    def _failed_here(self, failure: Failure) -> None:
-        """Something of ours failed: the disk if it is known to be, a bug to be logged if not."""
+    def _failed(self, failure: Failure) -> None:
+        """Their fault, ours (the disk), or a bug: that is logged, and blames nobody."""
         failed = failure.value
+        if isinstance(failed, PeerError):
+            self._machine.attempt_failed(failed)
+            return
         if not isinstance(failed, LocalError):
             self._log_failure(failure)
             failed = StorageError(f"an internal error, see the service's log: {failed}")

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 
 from peershare.content.names import check_file_name, display
 from peershare.dictionary import ContentDictionary
-from peershare.download.content import ContentDownload, DownloadContext
+from peershare.download.content import ContentDownload
+from peershare.download.context import DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.picture import RateMeter, picture
 from peershare.download.plan import ChunkPlan

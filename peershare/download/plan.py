@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from peershare.content.chunks import CHUNK_COUNT, chunk_fits, chunk_offset
 from peershare.errors import PeerError, Reason
 
+_ODD = {Reason.SHORT, Reason.SURPLUS}
 NUMBERS = range(1, CHUNK_COUNT + 1)
 
 
@@ -100,12 +101,14 @@ class ChunkPlan:
         if not self.held:
             self.chunk_size = None
 
-    def disagree(self, number: int, source: str, round_number: int) -> None:
-        """A reply for this chunk cannot belong to one file with what is held.
+    def failed(self, number: int, source: str, error: PeerError, round_number: int) -> None:
+        """An attempt failed; note it if the reply cannot belong to one file with what is held.
 
         The address is asked for it again, since its end may have come too early, but ever
         less often: after 1, 2, 4, 8 … rounds.
         """
+        if error.reason not in _ODD:
+            return
         replies = self.odd.setdefault(number, {})
         times = replies[source].times + 1 if source in replies else 1
         replies[source] = OddReply(times, round_number + 2 ** min(times - 1, 10))

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from peershare.dictionary import Found, Source
 from peershare.download.plan import ChunkPlan
+from peershare.errors import PeerError, Reason
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 # An address that could not be reached is asked last for this long, so that a dead first
 # address costs its connect timeout once and not for each of the five chunks.
 UNREACHABLE_SECONDS = 30.0
+_UNREACHABLE = {Reason.CONNECT_TIMEOUT, Reason.UNREACHABLE, Reason.REFUSED, Reason.STALLED}
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,10 @@ class Rounds:
         self._unreachable_until.pop(address, None)
         self._progressed = True
 
-    def failed(self, number: int, address: str, why: str, unreachable: bool, now: float) -> None:
+    def failed(self, number: int, address: str, error: PeerError, now: float) -> None:
         """An address did not give a chunk."""
-        self.tried.setdefault(number, {})[address] = why
-        if unreachable:
+        self.tried.setdefault(number, {})[address] = str(error)
+        if error.reason in _UNREACHABLE:
             self._unreachable_until[address] = now + UNREACHABLE_SECONDS
 
     def exhausted(self, before: int | None) -> list[int]:

@@ -6,7 +6,7 @@ next chunk is on its way.  Not for: choosing or judging what is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class PartStore:
         self._part: PartFile | None = None
         self._checked = False
         self._storing: dict[int, Deferred[None]] = {}
+        self._running: set[Deferred[Any]] = set()  # what workers are doing with the part
         self.moving: Deferred[None] | None = None  # while set, the front of the part is in use
         self._error: LocalError | None = None  # why a chunk could not be stored
 
@@ -83,7 +84,7 @@ class PartStore:
         lost: list[ChunkRecord] = []
         for chunk in self._record.chunks if size else ():
             offset = chunk_offset(chunk.number, size or 0)
-            digest = await self._workers(part.hash, offset, chunk.length)
+            digest = await self._run(part.hash, offset, chunk.length)
             (kept if digest == chunk.digest else lost).append(chunk)
         self._checked = True
         for chunk in kept:
@@ -120,8 +121,8 @@ class PartStore:
         chunk, size, part = self._plan.held[number], self._plan.chunk_size or 0, self.part
         offset = chunk_offset(number, size)
         if at_front:
-            await self._workers(part.move, 0, offset, chunk.length)
-        digest = await self._workers(part.sync_and_hash, offset, chunk.length)
+            await self._run(part.move, 0, offset, chunk.length)
+        digest = await self._run(part.sync_and_hash, offset, chunk.length)
         if self._plan.held.get(number) is not chunk:
             return  # outvoted meanwhile
         self._index.set_chunk_size(self._record.id, size)
@@ -169,7 +170,7 @@ class PartStore:
             extension = extension or sniff_extension(part.head(HEAD_BYTES))
         else:
             extension = ""
-        final: Path = await self._workers(part.finish, _final_name(self.name, extension), size)
+        final: Path = await self._run(part.finish, _final_name(self.name, extension), size)
         self._part = None
         identity = identity_of(final)
         if identity is not None:
@@ -182,13 +183,25 @@ class PartStore:
 
         Fires once nothing is being stored any more: a worker may still be using the file.
         """
-        settled: Deferred[Any] = DeferredList(list(self._storing.values()))
+        settled: Deferred[Any] = DeferredList(list(self._running))
         return settled.addCallback(self._close)
 
     def _close(self, _: object) -> None:
         if self._part is not None:
             self._part.close()
             self._part = None
+
+    def _run(self, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+        """Run a blocking function in a worker, and know that it runs."""
+        running: Deferred[Any] = Deferred()
+        self._running.add(running)
+
+        def ended(result: Any) -> Any:
+            self._running.discard(running)
+            running.callback(None)
+            return result
+
+        return self._workers(function, *arguments).addBoth(ended)
 
     def _tell_library(self) -> None:
         size = self._plan.chunk_size or 0
