@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -44,7 +45,7 @@ class Ledger:
         self._downloads = folder / DOWNLOAD_LOG_NAME
         self._uploads = folder / UPLOAD_LOG_NAME
         self._wall_clock = wall_clock
-        self._failing = False
+        self._failing: set[Path] = set()
         self.lost_lines = 0
 
     def record_download(
@@ -100,8 +101,8 @@ class Ledger:
     def _lose(self, path: Path, error: OSError) -> None:
         """Count a line that could not be written; tell of the first one of a row only."""
         self.lost_lines += 1
-        if not self._failing:
-            self._failing = True
+        if path not in self._failing:
+            self._failing.add(path)
             self._log.warn(
                 "{path}: cannot write ({error}); transfers go on, their lines are lost",
                 path=path,
@@ -109,10 +110,10 @@ class Ledger:
             )
 
     def _recover(self, path: Path) -> None:
-        if self._failing:
-            self._failing = False
+        if path in self._failing:
+            self._failing.remove(path)
             self._log.warn(
-                "{path}: written again; {lost} lines were lost since the start",
+                "{path}: written again; {lost} lines of both logs were lost since the start",
                 path=path,
                 lost=self.lost_lines,
             )
@@ -197,9 +198,7 @@ def _parse(direction: str, line: bytes) -> HistoryEntry | None:
     """One line as it was written; None if it is damaged."""
     try:
         time, address, chunk, size, seconds, result = line.decode().split("\t")
-        if datetime.fromisoformat(time).tzinfo is None:
-            return None
-        return HistoryEntry(
+        entry = HistoryEntry(
             direction=direction,
             time=time,
             address=address,
@@ -208,5 +207,7 @@ def _parse(direction: str, line: bytes) -> HistoryEntry | None:
             seconds=float(seconds),
             result=result,
         )
+        fits = entry.bytes >= 0 and isfinite(entry.seconds)
+        return entry if fits and datetime.fromisoformat(time).tzinfo is not None else None
     except ValueError:
         return None

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-# It is not worth waking up for less than this much (or this long), if the bucket can hold it.
+# It is not worth waking up for less than this much (or this long), if half the bucket can hold
+# it; the other half is for waking up late.
 _WORTHWHILE_BYTES = 4_096.0
 _WORTHWHILE_SECONDS = 0.01
-# Sums of floats fall short of the whole they stand for by less than this.
-_ROUNDING = 1e-6
+# Sums of floats fall short of what they stand for by less than this, in bytes and in seconds.
+_ROUNDING_BYTES = 1e-6
+_ROUNDING_SECONDS = 1e-9
 
 
 class TokenBucket:
@@ -48,7 +50,7 @@ class TokenBucket:
         if self._rate is None:
             return max(0, wanted)
         self._fill()
-        taken = max(0, min(wanted, int(self._tokens + _ROUNDING)))
+        taken = max(0, min(wanted, int(self._tokens + _ROUNDING_BYTES)))
         self._tokens = max(0.0, self._tokens - taken)
         return taken
 
@@ -62,8 +64,9 @@ class TokenBucket:
             return 0.0
         self._fill()
         worthwhile = max(_WORTHWHILE_BYTES, self._rate * _WORTHWHILE_SECONDS)
-        missing = min(worthwhile, self._capacity) - self._tokens
-        return missing / self._rate if missing > _ROUNDING else 0.0
+        enough = min(worthwhile, max(1.0, self._capacity / 2))
+        seconds = (enough - self._tokens) / self._rate
+        return seconds if seconds > _ROUNDING_SECONDS else 0.0
 
     @property
     def _capacity(self) -> float:

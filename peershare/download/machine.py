@@ -122,6 +122,7 @@ searching = _builder.state("searching for somebody")
 resting = _builder.state("resting before the next round")
 blocked = _builder.state("blocked by our disk")
 joining = _builder.state("joining the chunks")
+leaving = _builder.state("joining the chunks and ending then")
 done = _builder.state("done")
 halted = _builder.state("halted")
 
@@ -188,7 +189,11 @@ def _join(facts: Facts, actions: Actions) -> None:
     actions.join()
 
 
+joining.upon(Facts.stopped).to(leaving).returns(None)  # it is all but done
+
+
 @joining.upon(Facts.joined).to(done)
+@leaving.upon(Facts.joined).to(done)
 def _succeed(facts: Facts, actions: Actions) -> None:
     actions.succeed()
 
@@ -201,12 +206,18 @@ def _succeed(facts: Facts, actions: Actions) -> None:
 @searching.upon(Facts.stopped).to(halted)
 @resting.upon(Facts.stopped).to(halted)
 @blocked.upon(Facts.stopped).to(halted)
+@leaving.upon(Facts.chunk_lost).to(halted)
 def _halt(facts: Facts, actions: Actions) -> None:
     actions.halt()
 
 
-# What changes nothing where it comes: news while busy, a wish to stop what is all but done,
-# and whatever was under way when the download ended.
+@leaving.upon(Facts.disk_failed).to(halted)
+def _give_up(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.halt()
+
+
+# What changes nothing where it comes: news while busy, a second wish to stop, and whatever was
+# under way when the download ended.
 new.upon(Facts.peer_told).loop().returns(None)
 checking.upon(Facts.peer_told).loop().returns(None)
 choosing.upon(Facts.peer_told).loop().returns(None)
@@ -214,7 +225,8 @@ connecting.upon(Facts.peer_told).loop().returns(None)
 receiving.upon(Facts.peer_told).loop().returns(None)
 blocked.upon(Facts.peer_told).loop().returns(None)
 joining.upon(Facts.peer_told).loop().returns(None)
-joining.upon(Facts.stopped).loop().returns(None)
+leaving.upon(Facts.peer_told).loop().returns(None)
+leaving.upon(Facts.stopped).loop().returns(None)
 for _final in (done, halted):
     _final.upon(Facts.peer_told).loop().returns(None)
     _final.upon(Facts.stopped).loop().returns(None)

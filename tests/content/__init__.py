@@ -1,0 +1,1 @@
+"""Tests of the pure rooms at the bottom: chunks, names, kinds."""

@@ -1,0 +1,1 @@
+"""Tests of downloading: the pure rules, the machine, one session, and whole downloads."""

@@ -1,0 +1,142 @@
+"""The base of the lab's tests: a fresh network for each, and what must be true after each.
+
+Not for: the stories themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.lab.classic_hosts import ClassicHost, script_command, split
+from tests.lab.network import Network, sweep, what_is_missing
+from tests.lab.peers import PeershareHost
+from tests.lab.processes import LabProcess, wait_until
+from tests.lab.rules import Datagram, faults_of
+
+# SIGTERM ends a service within 2 s; the rest is for a busy machine.
+STOP_SECONDS = 4.0
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+
+
+def picture(size: int, seed: int = 1) -> bytes:
+    """So many bytes that begin as a picture does, the same for the same seed."""
+    return (_PNG_HEAD + Random(seed).randbytes(size))[:size]
+
+
+class LabTestCase(SynchronousTestCase):
+    """One story, on a network of `hosts` machines that is there for it alone."""
+
+    hosts = 5
+    skip = what_is_missing()
+
+    def setUp(self) -> None:
+        """Make the network, and record what crosses its bridge."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir(parents=True)
+        self.peers: list[PeershareHost] = []
+        self.classics: list[ClassicHost] = []
+        sweep()
+        self.network = Network(self.hosts)
+        self.addCleanup(self.network.remove)
+        self.network.build()
+        self._recorder = self.network.start(
+            self.network.bridge, "recorder", script_command("recorder"), self.folder
+        )
+        self._recorder.wait_for_line('{"ready"')
+
+    def peershare(self, number: int, *options: str, **files: bytes) -> PeershareHost:
+        """Start a peershare service on a host; `files` as `forest_png=bytes`."""
+        peer = PeershareHost(self.network, number, self.folder / f"host-{number}")
+        self.peers.append(peer)
+        for name, data in files.items():
+            (peer.share / name.replace("_", ".")).write_bytes(data)
+        return peer.start(*options)
+
+    def classic(
+        self, number: int, pattern: str = "", data: bytes = b"", first: int = 1
+    ) -> ClassicHost:
+        """Prepare a host of classic peers that has a content, cut into chunk files."""
+        host = ClassicHost(self.network, number, self.folder / f"host-{number}")
+        self.classics.append(host)
+        if pattern:
+            split(data, pattern, host.chunks, first)
+        return host
+
+    def ready(self) -> None:
+        """Wait until every service that was started is ready."""
+        for peer in self.peers:
+            peer.wait_ready()
+
+    def got(self, peer: PeershareHost, process: LabProcess, name: str, data: bytes) -> None:
+        """Check that a download ended well: exit status, name, every byte."""
+        self.assertEqual(process.wait(), 0, process.describe())
+        self.assertTrue((peer.share / name).exists(), f"{name}: {sorted(peer.share.iterdir())}")
+        self.assertTrue((peer.share / name).read_bytes() == data, f"{name}: other bytes")
+
+    def fetched(self, host: ClassicHost, process: LabProcess, content: str, data: bytes) -> None:
+        """The same for a classic client's download."""
+        self.assertEqual(process.wait(), 0, process.describe())
+        self.assertTrue(host.fetched(content).read_bytes() == data, f"{content}: other bytes")
+
+    def datagrams(self) -> list[Datagram]:
+        """What the peershare hosts have sent by UDP so far."""
+        lines = self._recorder.output.splitlines(keepends=True)[1:]
+        whole = [line for line in lines if line.endswith("\n")]
+        ours = {peer.address for peer in self.peers}
+        found = [msgspec.json.decode(line, type=Datagram) for line in whole]
+        return [one for one in found if one.source in ours]
+
+    def wait_for_silence(self, seconds: float) -> None:
+        """Wait until none of the services has sent a datagram for so long."""
+        wait_until(
+            lambda: time.monotonic() - self.datagrams()[-1].at > seconds,
+            f"{seconds} s of silence",
+            seconds=4 * seconds,
+        )
+
+    def all_is_well(self, partial: frozenset[str] = frozenset()) -> None:
+        """What must be true after each story; the services are ended by it.
+
+        Every classic peer still lives, no service wrote a traceback, each ends when it is
+        asked to, and nothing went to UDP 5001 that may not be there.
+        """
+        for host in self.classics:
+            for process in host.processes:
+                self.assertTrue(process.alive, process.describe())
+                self.assertNotIn("queued", process.output, "two connections at a time")
+        self._stop_services()
+        datagrams = self.datagrams()
+        self.assertTrue(datagrams, "nothing of ours crossed the bridge: is the recorder blind?")
+        for datagram in datagrams:
+            self.assertEqual(faults_of(datagram, partial), [], datagram)
+
+    def _stop_services(self) -> None:
+        services = [peer.service for peer in self.peers if peer.service is not None]
+        for service in services:
+            self.assertTrue(service.alive, service.describe())
+            service.terminate()
+        for service in services:
+            self.assertEqual(service.wait(STOP_SECONDS), 0, service.describe())
+            for word in ("Traceback", "Unhandled"):
+                self.assertNotIn(word, service.output + service.errors)
+
+
+def wait_for_names(host: ClassicHost, wanted: int) -> None:
+    """Wait until a classic listener's JSON dictionary has so many names."""
+    wait_until(
+        lambda: len(_names(host)) >= wanted,
+        lambda: f"{wanted} names in {host.dictionary}: {len(_names(host))} are there",
+    )
+
+
+def _names(host: ClassicHost) -> dict[str, list[str]]:
+    try:
+        names: dict[str, list[str]] = msgspec.json.decode(host.dictionary.read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+    return names

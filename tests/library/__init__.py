@@ -1,0 +1,1 @@
+"""Tests of the library: files, parts, index, scanning, and what is offered."""
