@@ -62,6 +62,7 @@ class Library(Service):
         self._by_base: dict[str, SharedFile] = {}
         self._scanning = False
         self._scan_again = False
+        self._restless = False
         self._scan_alarm = Alarm(reactor)
         self._scan_seconds = 0.0
         self._remarks = Remarks(share)
@@ -178,6 +179,7 @@ class Library(Service):
             return
         self._scanning = True
         self._scan_again = False
+        self._restless = False
         self._scan_alarm.clear()
         started = self._reactor.seconds()
         scan = self._workers(self._scanner.scan, self._wall_clock(), started)
@@ -200,6 +202,8 @@ class Library(Service):
         self._scanning = False
         by_clock = _NET_SECONDS if self._watch.working else _SCAN_SECONDS
         self._scan_in(max(by_clock, _SCAN_SHARE * self._scan_seconds))
+        if self._restless:
+            self._scan_in(REST_SECONDS)
         if self._scan_again:
             self._scan_in(_GATHER_SECONDS)
         if not self.first_scan.called:
@@ -212,8 +216,7 @@ class Library(Service):
         self._scan_seconds = self._reactor.seconds() - started
         self.problem = found.problem
         self._remarks.scanned(found)
-        if found.restless:
-            self._reactor.callLater(0, self._scan_in, REST_SECONDS)
+        self._restless = bool(found.restless)
         gone = [name for name in self._files if name not in found.files]
         new = [
             name

@@ -26,7 +26,7 @@ class AnnouncingTests(LabTestCase):
         )
         self.ready()
         wait_for_names(once, 5 * FILES)
-        wait_until(lambda: replacing.told("picture-299_5"), "the one that replaces")
+        wait_for_names(replacing, 5 * FILES)
         wait_until(lambda: lines.told("picture-299_5"), "the one with lines")
         sizes = {}
         for datagram in self.datagrams():
