@@ -38,6 +38,8 @@ _TOKEN_BYTES = 32
 class QuietSite(Site):
     """A site without an access log and the timer that goes with it."""
 
+    noisy = False
+
     def startFactory(self) -> None:
         """Twisted: the port is open."""
 
@@ -51,6 +53,7 @@ class QuietSite(Site):
 class Connections(WrappingFactory):
     """Counts the connections, and ends them."""
 
+    noisy = False
     _log = Logger()
 
     def __init__(self, site: Site, reactor: Any) -> None:

@@ -217,17 +217,10 @@ class ContentDownload:
         then = upcoming.source.address if upcoming else None
         self._report.failed(number, address, received, seconds, error, then)
         if self.plan.outvoted():
-            self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        """More chunks speak against what is held than for it: it belongs to another file."""
-        numbers = self.plan.begin_anew()
-        self._rounds.forget()
-        self._report.outvoted(numbers)
-        try:
+            numbers = self.plan.begin_anew()
             self.store.drop(numbers)
-        except StorageError as failed:
-            self._log.warn("{error}", error=failed)
+            self._rounds.forget()
+            self._report.outvoted(numbers)
 
     # -- waiting
 
@@ -287,8 +280,6 @@ class ContentDownload:
         self.finished_at = self._reactor.seconds()
         self._show(state)
         self.store.close().chainDeferred(self.ended)
-
-    # -- below
 
     def _failed(self, failure: Failure) -> None:
         """Their fault, ours (the disk), or a bug: that is logged, and blames nobody."""

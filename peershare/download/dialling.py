@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -46,13 +46,15 @@ class Dialler:
         """Wait for the address to be free, connect to the first port that does not refuse.
 
         The slot is given back when the connection is closed.  Raises `PeerError`; may be
-        cancelled at any time.
+        cancelled at any time, and raises CancelledError then.
         """
         await self._slots.acquire(address)
         try:
             session = await self._connect_to_a_port(address)
-        except BaseException:
+        except BaseException as failed:
             self._slots.release(address)
+            if isinstance(failed, error.ConnectingCancelledError):
+                raise CancelledError from None  # the endpoint has a name of its own for it
             raise
         session.gone.addCallback(lambda _: self._slots.release(address))
         return session

@@ -173,5 +173,5 @@ class ChunkSession(Protocol):
         elif verdict is Verdict.STALLED:
             text = f"sent nothing for {STALLED_SECONDS:.0f} s, after {self.received} bytes"
             self._fail(PeerError(Reason.STALLED, text))
-        elif verdict is Verdict.TOO_SLOW and self._bucket.rate is None:
+        elif verdict is Verdict.TOO_SLOW:
             self._fail(PeerError(Reason.TOO_SLOW, "sent less than 1 KiB a second for 60 s"))

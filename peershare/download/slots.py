@@ -26,5 +26,6 @@ class AddressSlots:
         """Give the slot to the next in line."""
         lock = self._locks[address]
         lock.release()
-        if not lock.locked:
+        # the next in line has run by now, and may have given it back itself
+        if not lock.locked and self._locks.get(address) is lock:
             del self._locks[address]

@@ -146,9 +146,12 @@ class PartStore:
         return error
 
     def drop(self, numbers: Iterable[int]) -> None:
-        """These chunks do not count any more.  Raises `StorageError`."""
-        self._index.drop_chunks(self._record.id, tuple(numbers))
+        """These chunks do not count any more; if that cannot be recorded, it is `take_error`'s."""
         self._tell_library()
+        try:
+            self._index.drop_chunks(self._record.id, tuple(numbers))
+        except StorageError as error:
+            self._error = error
 
     async def settle(self) -> None:
         """Wait until nothing is being stored.  Raises the `StorageError` of a chunk that failed."""

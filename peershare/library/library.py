@@ -217,7 +217,12 @@ class Library(Service):
         self.problem = found.problem
         self._remarks.scanned(found)
         self._restless = bool(found.restless)
-        gone = [name for name in self._files if name not in found.files]
+        # a file that only got a new name or link is restless, but what we know of it holds
+        gone = [
+            name
+            for name, file in self._files.items()
+            if name not in found.files and found.restless.get(name) != file.identity
+        ]
         new = [
             name
             for name, identity in found.files.items()

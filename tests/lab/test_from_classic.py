@@ -39,6 +39,8 @@ class EveryDialectTests(LabTestCase):
         for number, stem in enumerate(DIALECTS, 2):
             self.start_one(number, stem, contents[stem])
         wait_until(lambda: self.all_known(one.dictionary()), lambda: str(one.dictionary()))
+        for number, host in enumerate(self.classics):  # not before: `files` kills listeners
+            host.listen("--buffer", ("1024", "2048", "4096")[number % 3])
         download = one.get(*DIALECTS)
         self.assertEqual(download.wait(40), 0, download.describe())
         for stem, data in contents.items():
@@ -58,7 +60,6 @@ class EveryDialectTests(LabTestCase):
         (host.chunks / "content_dictionary.txt").write_text("{}")
         host.upload(*uploader)
         host.announce(*announcer)
-        host.listen("--buffer", ("1024", "2048", "4096")[number % 3])
 
     def all_known(self, dictionary: dict[str, list[str]]) -> bool:
         """Whether every content has its address, whatever its names are in the dictionary."""
@@ -88,10 +89,9 @@ class CarefulDownloadTests(LabTestCase):
         downloads = [one.get("forest"), one.get("bee")]
         self.got(one, downloads[0], "forest.png", forest)
         self.got(one, downloads[1], "bee.png", bee)
-        order = "".join(name[0] for name in host.asked())
-        self.assertIn("fb" if order.startswith("f") else "bf", order, "both at once")
-        self.assertEqual(sorted(order), sorted("fffffbbbbb"))
-        self.all_is_well()
+        wanted = [f"{stem}_{number}" for stem in ("bee", "forest") for number in range(1, 6)]
+        self.assertEqual(sorted(host.asked()), wanted)
+        self.all_is_well(partial=frozenset({"forest", "bee"}))
 
     def test_zero_based_where_it_was_told_so_and_nowhere_else(self) -> None:
         """One peer counts from 0, another from 1: each is asked for its own numbers."""
@@ -112,4 +112,4 @@ class CarefulDownloadTests(LabTestCase):
         self.got(one, download, "forest.png", forest)
         self.assertEqual(zero.asked(), ["forest.png_0", "forest.png_1", "forest.png_2"])
         self.assertEqual(usual.asked(), ["forest.png_3", "forest.png_4", "forest.png_5"])
-        self.all_is_well()
+        self.all_is_well(partial=frozenset({"forest"}))

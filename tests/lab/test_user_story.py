@@ -31,6 +31,7 @@ class UserStoryTests(LabTestCase):
         )
         self.got(four, four.get("forest"), "forest.png", forest)
         self.came_in_order(four, [two.address] * 5)
+        self.assertEqual({line.address for line in four.downloads(ok=False)}, {one.address})
         self.network.pull_cable(2)
         self.got(five, five.get("forest.png"), "forest.png", forest)
         self.came_in_order(five, [three.address] * 5)

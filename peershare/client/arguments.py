@@ -1,0 +1,195 @@
+"""The command line of `peershare`: flags, commands and their help.
+
+Not for: judging settings (`peershare.settings` does), or doing anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+from peershare import __version__
+from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS, DEFAULT_WAIT_SECONDS
+from peershare.settings import OPTIONS
+
+_FLAG_PREFIX = "setting_"
+_STATUSES = (
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted.  With several"
+    " names it is the worst of theirs (130, 1, 2, 3, 0).  Every option of the settings group is also"
+    " a PEERSHARE_* variable and a key of the --config file; where a service runs on the state"
+    " folder, its own settings hold."
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; `command` is "prompt" where none was named.
+
+    `flags` are the settings by option name; seconds are None where the command has a default
+    of its own.
+    """
+
+    command: str
+    names: tuple[str, ...] = ()  # of contents, or the paths of `share`
+    output: str | None = None
+    wait_seconds: float | None = None
+    give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS
+    limit: int = 0
+    json: bool = False
+    config: str | None = None
+    flags: dict[str, list[str]] = field(default_factory=dict)
+
+
+def parse_arguments(arguments: Sequence[str]) -> Options:
+    """Read a command line.  Raises SystemExit: 2 for wrong usage, 0 for --help and --version."""
+    parser = _parser()
+    found = vars(parser.parse_args(arguments))
+    command = found.get("command") or "prompt"
+    if command == "prompt" and found.get("json"):
+        parser.error("--json goes with a command: get, list, peers, share or history")
+    names = [_readable(name) for name in found.get("names", ())]
+    if command in ("get", "share") and not all(names):
+        parser.error("an empty name names nothing")
+    return Options(
+        command=command,
+        names=tuple(names),
+        output=found.get("output"),
+        wait_seconds=found.get("wait"),
+        give_up_seconds=found.get("give_up", DEFAULT_GIVE_UP_SECONDS),
+        limit=found.get("limit", 0),
+        json=found.get("json", False),
+        config=found.get("config"),
+        flags={
+            key.removeprefix(_FLAG_PREFIX): value
+            for key, value in found.items()
+            if key.startswith(_FLAG_PREFIX)
+        },
+    )
+
+
+def _readable(name: str) -> str:
+    """An argument whose bytes were no UTF-8 cannot be a name: it is refused as what it looks."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common, patient = _common(), _patient()
+    parser = argparse.ArgumentParser(
+        prog="peershare",
+        description="Fetch files from the other machines of the local network, and share yours."
+        "  Without a command there is a prompt.",
+        epilog=_STATUSES,
+        parents=[common, patient],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"peershare {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, parents=[*parents], allow_abbrev=False
+        )
+
+    get = add("get", "download contents by name", common, patient)
+    get.add_argument("names", nargs="+", metavar="NAME", help="a name; - reads names from stdin")
+    get.add_argument(
+        "--output",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="the folder to download into (default: the share folder)",
+    )
+    add("list", "list what is on the network", common, _listening())
+    add("peers", "list who is on the network", common, _listening())
+    share = add("share", "put files into the share folder", common)
+    share.add_argument("names", nargs="+", metavar="FILE", help="a file")
+    history = add("history", "show past downloads and uploads, newest first", common)
+    history.add_argument(
+        "--limit", type=_count, default=50, metavar="N", help="at most so many lines (default 50)"
+    )
+    add("demo", "show it all with three services of its own on 127.0.0.2-4")
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    """What every command knows: the settings, and --json."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--json", action="store_true", help="print JSON for programs")
+    group = common.add_argument_group("settings")
+    group.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
+    for option in OPTIONS:
+        action: Any = "append" if option.repeatable else _Last
+        group.add_argument(
+            f"--{option.name}",
+            dest=_FLAG_PREFIX + option.name,
+            action=action,
+            metavar=option.metavar,
+            help=option.help,
+        )
+    return common
+
+
+def _patient() -> argparse.ArgumentParser:
+    """The two limits of a download."""
+    patient = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    patient.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to wait for a name that nobody has announced yet"
+        f" (default {DEFAULT_WAIT_SECONDS:.0f})",
+    )
+    patient.add_argument(
+        "--give-up",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"give a name up after so long without progress (default {DEFAULT_GIVE_UP_SECONDS:.0f})",
+    )
+    return patient
+
+
+def _listening() -> argparse.ArgumentParser:
+    """How long to listen before telling what was heard."""
+    listening = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    listening.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="SECONDS",
+        help="listen for so long first (default 3 where no service runs; 65 hears every peer)",
+    )
+    return listening
+
+
+class _Last(argparse.Action):
+    """Keep the last value given, as a list of one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, [values])
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not isfinite(seconds) or seconds < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} are no seconds")
+    return seconds
+
+
+_seconds.__name__ = "seconds"  # argparse names it in its messages
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 10_000:
+        raise argparse.ArgumentTypeError("a number from 1 to 10000 is needed")
+    return count
+
+
+_count.__name__ = "number"
