@@ -66,23 +66,22 @@ class AnnouncerProtocol(ReopeningDatagramProtocol):
         if transport is None:
             self.problem = f"UDP {self.interface}:{self.port} is not open"
             return False
-        sent = False
+        problems = []
         for address in self._link.broadcasts:
             try:
                 transport.write(datagram, (str(address), self.port))
-                sent = True
-                self.problem = ""
-            except OSError as error:
-                self._fail(f"announcing from {self.interface} to {address} failed: {error}")
-        return sent
+            except Exception as error:  # whatever it is, the next datagram is sent too
+                problems.append(f"announcing from {self.interface} to {address} failed: {error}")
+        self._show("; ".join(problems))
+        return len(problems) < len(self._link.broadcasts)
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Twisted: something was sent to our own address."""
         if self._hear(datagram, addr[0]):
             self.let_go(FLOOD_PAUSE_SECONDS)
 
-    def _fail(self, problem: str) -> None:
-        if problem != self.problem:
+    def _show(self, problem: str) -> None:
+        if problem and problem != self.problem:
             self._log.warn("{problem}", problem=problem)
         self.problem = problem
 
@@ -223,12 +222,12 @@ class Announcer(Service):
 
     def _tell(self) -> None:
         datagrams, left_out = plan_cycles(self._groups(), self._interval)
-        if left_out != self._left_out:
-            self._left_out = left_out
+        if left_out and left_out != self._left_out:
             self._log.warn(
                 "{count} files are not announced: their names do not fit into 64 KiB a minute",
                 count=left_out,
             )
+        self._left_out = left_out
         self.announced_names = count_names(datagrams)
         self._send_paced(self._turn(datagrams))
 
@@ -245,7 +244,7 @@ class Announcer(Service):
                 break
             room -= len(datagram)
             turn.append(datagram)
-        self._position = start + len(turn)
+        self._position = start
         return turn
 
     def _send_paced(self, datagrams: list[bytes]) -> None:
@@ -256,6 +255,7 @@ class Announcer(Service):
     def _send_next(self, datagrams: list[bytes]) -> None:
         if not datagrams:
             return
+        self._position += 1  # a turn that is cut short by a newer cycle is continued by it
         sent = [socket.announce(datagrams[0]) for socket in tuple(self._sockets.values())]
         if any(sent):
             self.last_announced_at = self._wall_clock()

@@ -121,22 +121,25 @@ class Ledger:
 
 def _append(path: Path, line: bytes) -> None:
     """Add one line to the log at `path`, rotating it first if it is full.  Raises OSError."""
+    if _is_full(path, len(line)):
+        _rotate(path)
     descriptor = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         size = os.fstat(descriptor).st_size
-        if size and size + len(line) > MAX_LOG_BYTES:
-            _rotate(path)
-            os.close(descriptor)
-            descriptor = -1
-            descriptor = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            size = 0
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line  # what is before was torn: leave it a line of its own
         if os.write(descriptor, line) != len(line):
             raise OSError("only a part of the line could be written")
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(descriptor)
+
+
+def _is_full(path: Path, more: int) -> bool:
+    try:
+        size = path.lstat().st_size
+    except FileNotFoundError:
+        return False
+    return size > 0 and size + more > MAX_LOG_BYTES
 
 
 def _open(path: Path, flags: int) -> int:

@@ -43,7 +43,6 @@ class TokenBucket:
     def rate(self, rate: float | None) -> None:
         self._fill()
         self._rate = _checked(rate)
-        self._tokens = min(self._tokens, self._capacity)
 
     def take(self, wanted: int) -> int:
         """Take as many of the wanted bytes as there are; 0 if none."""

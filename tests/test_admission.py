@@ -1,8 +1,10 @@
-"""Tests of `peershare.admission`."""
+"""Admission: who may have a connection, and that strangers lock nobody out."""
 
 from __future__ import annotations
 
-from twisted.trial import unittest
+from ipaddress import IPv4Address, IPv4Network
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.admission import (
     MAX_CONNECTIONS,
@@ -11,46 +13,52 @@ from peershare.admission import (
     Admission,
 )
 
+NETWORK = IPv4Network("198.18.0.0/24")
+KNOWN = "198.18.0.200"
 
-class AdmissionTests(unittest.TestCase):
-    """Idle connections of strangers lock nobody out."""
 
+class AdmissionTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """127/8 is local, 127.0.0.9 has announced something."""
-        self.admission = Admission(lambda a: a.is_loopback, lambda host: host == "127.0.0.9")
+        self.admission = Admission(lambda address: address in NETWORK, {KNOWN}.__contains__)
 
-    def fill(self, count: int) -> None:
-        """Open so many connections from strangers, few from each."""
-        for number in range(count):
-            host = f"127.0.{number // 16 + 1}.1"
-            self.assertIsNone(self.admission.refusal(host))
-            self.admission.opened(host)
+    def open(self, host: str) -> bool:
+        """Open a connection if it is welcome."""
+        if self.admission.refusal(host) is not None:
+            return False
+        self.admission.opened(host)
+        return True
 
-    def test_elsewhere(self) -> None:
-        """An address that is not on our networks is refused."""
-        self.assertIn("elsewhere", self.admission.refusal("198.18.0.1") or "")
+    def flood(self) -> int:
+        """Strangers open as many as they can; how many that were."""
+        hosts = [str(IPv4Address("198.18.0.1") + n) for n in range(100)]
+        return sum(self.open(host) for host in hosts for _ in range(50))
 
-    def test_per_address(self) -> None:
-        """One address has only so many, and gets a place back for each that it closes."""
-        for _ in range(MAX_CONNECTIONS_PER_ADDRESS):
-            self.admission.opened("127.0.0.2")
-        self.assertIn("one address", self.admission.refusal("127.0.0.2") or "")
-        self.assertIsNone(self.admission.refusal("127.0.0.3"))
-        self.admission.closed("127.0.0.2")
-        self.assertIsNone(self.admission.refusal("127.0.0.2"))
+    def test_only_from_our_networks(self) -> None:
+        """A source on no network of ours is turned away."""
+        self.assertEqual(self.admission.refusal("203.0.113.1"), "connection from elsewhere")
+        self.assertIsNone(self.admission.refusal("198.18.0.1"))
 
-    def test_reserve(self) -> None:
-        """The last places are for addresses that have announced something."""
-        self.fill(MAX_CONNECTIONS - RESERVED_FOR_KNOWN)
-        self.assertIn("too many", self.admission.refusal("127.0.0.2") or "")
-        for _ in range(MAX_CONNECTIONS_PER_ADDRESS):
-            self.assertIsNone(self.admission.refusal("127.0.0.9"))
-            self.admission.opened("127.0.0.9")
+    def test_one_address_has_its_cap(self) -> None:
+        """However many it opens, others are not concerned."""
+        opened = sum(self.open("198.18.0.1") for _ in range(100))
+        self.assertEqual(opened, MAX_CONNECTIONS_PER_ADDRESS)
+        self.assertTrue(self.open("198.18.0.2"))
 
-    def test_full(self) -> None:
-        """When all places are taken, known addresses wait too, until one is free."""
-        for number in range(MAX_CONNECTIONS):
-            self.admission.opened(f"127.1.{number}.1")
-        self.assertIn("too many", self.admission.refusal("127.0.0.9") or "")
-        self.admission.closed("127.1.0.1")
-        self.assertIsNone(self.admission.refusal("127.0.0.9"))
+    def test_a_reserve_for_who_has_announced_something(self) -> None:
+        """Strangers leave room for known peers, who have a cap in all too."""
+        self.assertEqual(self.flood(), MAX_CONNECTIONS - RESERVED_FOR_KNOWN)
+        self.assertEqual(self.admission.refusal("198.18.0.150"), "too many connections")
+        opened = sum(self.open(KNOWN) for _ in range(100))
+        self.assertEqual(opened, MAX_CONNECTIONS_PER_ADDRESS)
+
+    def test_a_closed_connection_makes_room(self) -> None:
+        """Recovery needs nothing but the end of connections; nothing is remembered of them."""
+        self.flood()
+        self.admission.closed("198.18.0.1")
+        self.assertTrue(self.open("198.18.0.150"))
+        again = Admission(lambda address: True, lambda host: False)
+        for number in range(1_000):
+            host = str(IPv4Address(number))
+            again.opened(host)
+            again.closed(host)
+        self.assertEqual(len(again._open), 0)

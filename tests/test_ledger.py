@@ -65,6 +65,11 @@ class RecordTests(LedgerTestCase):
             self.download()
             self.assertEqual(len(self.downloads.read_text().splitlines()), count)
 
+    def test_limit(self) -> None:
+        """A file may grow to 8 MiB before it is rotated, and three older ones are kept."""
+        self.assertEqual(ledger.MAX_LOG_BYTES, 8 * 1024 * 1024)
+        self.assertEqual(ledger.ROTATED_FILES, 3)
+
     def test_private(self) -> None:
         """The files are the user's alone, whatever the umask says."""
         self.addCleanup(os.umask, os.umask(0))
@@ -97,9 +102,10 @@ class FailingDiskTests(LedgerTestCase):
         self.assertEqual(len(self.warnings), 1)
         self.folder.mkdir()
         self.download()
+        self.download()
         self.assertEqual(self.ledger.lost_lines, 5)
         self.assertEqual(len(self.warnings), 2)
-        self.assertEqual(len(self.chunks()), 1)
+        self.assertEqual(len(self.chunks()), 2)
 
     def test_one_of_two(self) -> None:
         """If one of the two files fails, that is still said once only."""
@@ -172,7 +178,7 @@ class RotationTests(LedgerTestCase):
         self.assertEqual(names, [log, f"{log}.1", f"{log}.2", f"{log}.3"])
         for path in self.folder.iterdir():
             self.assertLessEqual(path.stat().st_size, 1_000)
-            self.assertTrue(path.read_text().endswith("\n"))
+            self.assertRegex(path.read_text(), r"\A[^\n][^\0]*[^\n]\n\Z")
         kept = self.chunks()
         self.assertGreater(len(kept), 40)
         self.assertEqual(kept, [f"x{n}_1" for n in range(199, 199 - len(kept), -1)])
@@ -183,6 +189,16 @@ class RotationTests(LedgerTestCase):
         for _ in range(50):
             self.download()
         self.assertFalse((self.folder / "upload_log.txt.1").exists())
+
+    def test_exactly_full(self) -> None:
+        """The last byte of a file is used, one more is too much."""
+        self.download("a_1")
+        length = self.downloads.stat().st_size
+        self.patch(ledger, "MAX_LOG_BYTES", 2 * length)
+        self.download("b_1")
+        self.assertEqual(self.downloads.stat().st_size, 2 * length)
+        self.download("c_1")
+        self.assertEqual(self.downloads.stat().st_size, length)
 
     def test_line_longer_than_a_file(self) -> None:
         """A line is written even if it is longer than a whole file may be."""

@@ -1,48 +1,50 @@
-"""Tests of `peershare.pace`."""
+"""Pace: who stalls, who trickles, and whose fault it is not."""
 
 from __future__ import annotations
 
-from twisted.trial import unittest
+from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.pace import SLOW_SECONDS, SLOWEST_BYTES, Pace, Verdict
 
+NOW = 1_000.0
 
-class PaceTests(unittest.TestCase):
-    """A transfer is judged by its running total alone."""
 
-    def test_moving(self) -> None:
-        """A transfer that gets on is moving, however long it takes."""
-        pace = Pace(0.0, stalled_seconds=15)
-        for second in range(300):
-            self.assertIs(pace.judge(float(second), second * 2048), Verdict.MOVING)
+class PaceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pace = Pace(NOW, 15.0)
 
-    def test_stalled(self) -> None:
-        """Nothing for the whole time is a stall; a byte just before it is not."""
-        pace = Pace(0.0, stalled_seconds=15)
-        self.assertIs(pace.judge(14.5, 1), Verdict.MOVING)
-        self.assertIs(pace.judge(29.0, 1), Verdict.MOVING)
-        self.assertIs(pace.judge(29.5, 1), Verdict.STALLED)
+    def test_nothing_for_too_long(self) -> None:
+        """A stall is told when its time is over, not before."""
+        self.assertIs(self.pace.judge(NOW + 14.9, 0), Verdict.MOVING)
+        self.assertIs(self.pace.judge(NOW + 15.0, 0), Verdict.STALLED)
 
-    def test_too_slow(self) -> None:
-        """A trickle below 1 KiB/s over a minute is too slow, just above it is not."""
-        for total, verdict in (
-            (SLOWEST_BYTES - 1, Verdict.TOO_SLOW),
-            (SLOWEST_BYTES, Verdict.MOVING),
-        ):
-            pace = Pace(0.0, stalled_seconds=15)
-            pace.judge(SLOW_SECONDS - 1, total - 1)
-            self.assertIs(pace.judge(SLOW_SECONDS, total), verdict)
+    def test_one_byte_is_movement(self) -> None:
+        """Its time begins anew."""
+        self.assertIs(self.pace.judge(NOW + 14.9, 1), Verdict.MOVING)
+        self.assertIs(self.pace.judge(NOW + 29.8, 1), Verdict.MOVING)
+        self.assertIs(self.pace.judge(NOW + 29.9, 1), Verdict.STALLED)
 
-    def test_slow_after_fast(self) -> None:
-        """Each minute is judged alone: a fast start does not excuse a trickle."""
-        pace = Pace(0.0, stalled_seconds=15)
-        self.assertIs(pace.judge(SLOW_SECONDS, 10**9), Verdict.MOVING)
-        pace.judge(2 * SLOW_SECONDS - 1, 10**9 + 1)
-        self.assertIs(pace.judge(2 * SLOW_SECONDS, 10**9 + 2), Verdict.TOO_SLOW)
+    def test_a_trickle(self) -> None:
+        """Less than 1 KiB a second over a minute."""
+        verdicts = [self.pace.judge(NOW + second, second) for second in range(61)]
+        self.assertEqual(set(verdicts[:60]), {Verdict.MOVING})
+        self.assertIs(verdicts[60], Verdict.TOO_SLOW)
 
-    def test_excused(self) -> None:
-        """What our own limit holds up is not the other side's fault."""
-        pace = Pace(0.0, stalled_seconds=15)
-        pace.excuse(100.0)
-        self.assertIs(pace.judge(114.0, 0), Verdict.MOVING)
-        self.assertIs(pace.judge(115.0, 0), Verdict.STALLED)
+    def test_just_fast_enough(self) -> None:
+        """1 KiB a second is waited for."""
+        self.pace.judge(NOW + SLOW_SECONDS - 1, SLOWEST_BYTES - 1)
+        self.assertIs(self.pace.judge(NOW + SLOW_SECONDS, SLOWEST_BYTES), Verdict.MOVING)
+
+    def test_each_minute_counts_for_itself(self) -> None:
+        """A fast minute does not pay for a slow one."""
+        self.pace.judge(NOW + 59.0, 1 << 30)
+        self.assertIs(self.pace.judge(NOW + 60.0, 1 << 30), Verdict.MOVING)
+        for second in range(61, 120):
+            self.pace.judge(NOW + second, (1 << 30) + second)
+        self.assertIs(self.pace.judge(NOW + 120.0, (1 << 30) + 120), Verdict.TOO_SLOW)
+
+    def test_our_own_limit_excuses(self) -> None:
+        """While we hold the transfer up ourselves nobody is judged."""
+        self.pace.excuse(NOW + 14.0)
+        self.assertIs(self.pace.judge(NOW + 28.9, 0), Verdict.MOVING)
+        self.assertIs(self.pace.judge(NOW + 29.0, 0), Verdict.STALLED)

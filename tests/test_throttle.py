@@ -31,6 +31,7 @@ class TokenBucketTests(SynchronousTestCase):
         """Without a rate everything goes at once, for ever."""
         bucket = TokenBucket(None, self.clock.seconds)
         self.assertEqual([bucket.take(10**12) for _ in range(3)], [10**12] * 3)
+        self.assertEqual([bucket.take(wanted) for wanted in (0, -5)], [0, 0])
         self.assertEqual(bucket.delay(), 0.0)
         bucket.refund(5)
 

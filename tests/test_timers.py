@@ -1,82 +1,94 @@
-"""Tests of `peershare.timers`."""
+"""Timers: one call that can be taken back, and one that repeats whatever happens."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.trial import unittest
+from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.timers import Alarm, Periodic
 
 
-class AlarmTests(unittest.TestCase):
-    """At most one call is to come."""
-
+class AlarmTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.calls: list[str] = []
         self.alarm = Alarm(self.clock)
 
-    def test_rings_once(self) -> None:
-        """It calls with the arguments, once, and is not due any more."""
-        self.alarm.set(2, self.calls.append, "ring")
-        self.assertEqual(self.alarm.due, 2)
-        self.clock.pump([1, 1, 10])
-        self.assertEqual(self.calls, ["ring"])
+    def test_calls_once(self) -> None:
+        """At its time, with its arguments, and then it is not due any more."""
+        self.alarm.set(2.0, self.calls.append, "called")
+        self.assertEqual(self.alarm.due, 2.0)
+        self.clock.pump([1.0, 1.0, 1.0, 1.0])
+        self.assertEqual(self.calls, ["called"])
         self.assertIsNone(self.alarm.due)
 
-    def test_set_again(self) -> None:
-        """A new call replaces the old one."""
-        self.alarm.set(2, self.calls.append, "old")
-        self.alarm.set(3, self.calls.append, "new")
-        self.clock.advance(10)
-        self.assertEqual(self.calls, ["new"])
+    def test_setting_again_replaces(self) -> None:
+        """At most one call is still to come."""
+        self.alarm.set(1.0, self.calls.append, "first")
+        self.alarm.set(3.0, self.calls.append, "second")
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.calls, ["second"])
 
-    def test_cleared(self) -> None:
-        """A cleared one never rings; clearing twice, or after it rang, is nothing."""
-        self.alarm.set(2, self.calls.append, "never")
+    def test_clearing(self) -> None:
+        """Nothing is called; clearing what is not set is no error."""
+        self.alarm.clear()
+        self.alarm.set(1.0, self.calls.append, "called")
         self.alarm.clear()
         self.alarm.clear()
-        self.clock.advance(10)
-        self.assertEqual(self.calls, [])
+        self.assertEqual((self.clock.getDelayedCalls(), self.alarm.due), ([], None))
 
-    def test_set_from_its_own_call(self) -> None:
-        """The call may set the alarm anew."""
+    def test_set_from_within_its_own_call(self) -> None:
+        """How a repetition is made."""
 
         def again() -> None:
-            self.calls.append("again")
-            if len(self.calls) < 3:
-                self.alarm.set(1, again)
+            self.calls.append("called")
+            self.alarm.set(1.0, again)
 
-        self.alarm.set(1, again)
-        self.clock.pump([1] * 5)
-        self.assertEqual(self.calls, ["again"] * 3)
+        self.alarm.set(1.0, again)
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(len(self.calls), 3)
 
 
-class PeriodicTests(unittest.TestCase):
-    """A repeated call survives its exceptions."""
+class PeriodicTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.calls = 0
+        self.failing = False
+        self.periodic = Periodic(self.clock, 5.0, self.work)
 
-    def test_repeats_until_stopped(self) -> None:
-        """It calls after each interval, first after one, and no more once stopped."""
-        clock, calls = Clock(), []
-        periodic = Periodic(clock, 5, lambda: calls.append(clock.seconds()))
+    def work(self) -> None:
+        self.calls += 1
+        if self.failing:
+            raise RuntimeError("work")
+
+    def test_every_interval(self) -> None:
+        """The first call comes after one interval."""
+        self.periodic.start()
+        self.clock.pump([1.0] * 4)
+        self.assertEqual(self.calls, 0)
+        self.clock.pump([1.0] * 11)
+        self.assertEqual(self.calls, 3)
+
+    def test_survives_its_exceptions(self) -> None:
+        """They are logged, and the next call comes."""
+        self.periodic.start()
+        self.failing = True
+        self.clock.pump([5.0] * 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.failing = False
+        self.clock.advance(5.0)
+        self.assertEqual(self.calls, 3)
+
+    def test_stopping(self) -> None:
+        """No call any more; stopping twice is no error."""
+        self.periodic.start()
+        self.periodic.stop()
+        self.periodic.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_from_within_its_own_call(self) -> None:
+        """That was the last one."""
+        periodic = Periodic(self.clock, 1.0, lambda: periodic.stop())
         periodic.start()
-        clock.pump([5, 5, 5])
-        periodic.stop()
-        periodic.stop()
-        clock.advance(50)
-        self.assertEqual(calls, [5, 10, 15])
-
-    def test_survives_exceptions(self) -> None:
-        """An exception is logged and the next call comes all the same."""
-        clock, calls = Clock(), []
-
-        def work() -> None:
-            calls.append(1)
-            raise OSError("network is unreachable")
-
-        periodic = Periodic(clock, 1, work)
-        periodic.start()
-        clock.pump([1, 1, 1])
-        self.assertEqual(len(calls), 3)
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 3)
-        periodic.stop()
+        self.clock.advance(1.0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

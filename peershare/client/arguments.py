@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, NoReturn
 
 from peershare import __version__
 from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS, DEFAULT_WAIT_SECONDS
@@ -18,9 +18,9 @@ from peershare.settings import OPTIONS
 _FLAG_PREFIX = "setting_"
 _STATUSES = (
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted.  With several"
-    " names it is the worst of theirs (130, 1, 2, 3, 0).  Every option of the settings group is also"
-    " a PEERSHARE_* variable and a key of the --config file; where a service runs on the state"
-    " folder, its own settings hold."
+    " names it is the worst of theirs (130, 1, 2, 3, 0).  Every option of the settings group is"
+    " also a PEERSHARE_* variable and a key of the --config file; where a service runs on the"
+    " state folder, its own settings hold."
 )
 
 
@@ -75,9 +75,17 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, not a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> _Parser:
     common, patient = _common(), _patient()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="peershare",
         description="Fetch files from the other machines of the local network, and share yours."
         "  Without a command there is a prompt.",
@@ -88,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"peershare {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
-    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, text: str, *parents: _Parser) -> _Parser:
         return commands.add_parser(
             name, help=text, description=text, parents=[*parents], allow_abbrev=False
         )
@@ -113,9 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
+def _common() -> _Parser:
     """What every command knows: the settings, and --json."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--json", action="store_true", help="print JSON for programs")
     group = common.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
@@ -131,9 +139,9 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _patient() -> argparse.ArgumentParser:
+def _patient() -> _Parser:
     """The two limits of a download."""
-    patient = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    patient = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     patient.add_argument(
         "--wait",
         type=_seconds,
@@ -145,14 +153,15 @@ def _patient() -> argparse.ArgumentParser:
         "--give-up",
         type=_seconds,
         metavar="SECONDS",
-        help=f"give a name up after so long without progress (default {DEFAULT_GIVE_UP_SECONDS:.0f})",
+        help="give a name up after so long without progress"
+        f" (default {DEFAULT_GIVE_UP_SECONDS:.0f})",
     )
     return patient
 
 
-def _listening() -> argparse.ArgumentParser:
+def _listening() -> _Parser:
     """How long to listen before telling what was heard."""
-    listening = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    listening = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     listening.add_argument(
         "--wait",
         type=_seconds,

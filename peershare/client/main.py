@@ -1,6 +1,6 @@
 """`peershare`: the entry point.  Reads the command line and the settings, then runs the client.
 
-Kept light: `peershare --help` imports neither Twisted nor rich.  Not for: the client itself (`run`).
+Kept light: `peershare --help` imports neither Twisted nor rich.  Not for: the client (`run`).
 """
 
 from __future__ import annotations

@@ -33,9 +33,10 @@ class SharedFile:
 
 @dataclass(frozen=True)
 class SharedPart:
-    """The chunks of a download that we hold so far."""
+    """The chunks of a download that we hold so far; `name` is what the user calls it."""
 
     key: str
+    name: str
     path: Path
     held: Mapping[int, ByteRange]
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from peershare.errors import StorageError
-from peershare.library.files import Identity
+from peershare.library.files import Identity, storage_errors
 
 INDEX_NAME = "index.sqlite"
 _SCHEMA_VERSION = 1
@@ -219,7 +219,9 @@ class Index:
             raise StorageError(f"{self.path}: the index cannot be used: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        with storage_errors(self.path, "open the index"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(self.path, flags, 0o600))
         connection = sqlite3.connect(self.path, timeout=1.0)
         try:
             connection.row_factory = sqlite3.Row

@@ -63,6 +63,8 @@ class Library(Service):
         self._scanning = False
         self._scan_again = False
         self._restless = False
+        self._fresh: set[str] = set()  # files that came after the running scan had begun
+        self._not_remembered: set[str] = set()  # their stems, for the disk failed
         self._scan_alarm = Alarm(reactor)
         self._scan_seconds = 0.0
         self._remarks = Remarks(share)
@@ -122,8 +124,9 @@ class Library(Service):
         if name is None or not 1 <= name.number <= CHUNK_COUNT:
             return None
         for part in self._parts.values():
-            if self._stems.get(part.key) == name.base and name.number in part.held:
-                told = chunk_name(name.base, name.number)
+            stem = self._stems.get(part.key)
+            if stem and name.base in (stem, part.name) and name.number in part.held:
+                told = chunk_name(stem, name.number)
                 return ChunkHandle(told, part.path, part.held[name.number], None)
         file = self._by_base.get(name.base)
         if file is None:
@@ -141,7 +144,7 @@ class Library(Service):
         """A download holds these chunks (and no others) of what the user calls `name`."""
         if held:
             self._assign([(key, name)])
-            self._parts[key] = SharedPart(key, path, dict(held))
+            self._parts[key] = SharedPart(key, name, path, dict(held))
         elif self._parts.pop(key, None) is None:
             return
         self._changed()
@@ -157,6 +160,7 @@ class Library(Service):
         self._parts.pop(key, None)
         in_share = path.parent == self.share
         new_key = path.name if in_share else str(path)
+        self._fresh.add(new_key)
         try:
             self._stems.rename(key, new_key)
         except StorageError as error:
@@ -179,6 +183,7 @@ class Library(Service):
             return
         self._scanning = True
         self._scan_again = False
+        self._fresh.clear()
         self._restless = False
         self._scan_alarm.clear()
         started = self._reactor.seconds()
@@ -221,12 +226,16 @@ class Library(Service):
         gone = [
             name
             for name, file in self._files.items()
-            if name not in found.files and found.restless.get(name) != file.identity
+            if name not in found.files
+            and found.restless.get(name) != file.identity
+            and name not in self._fresh
         ]
         new = [
             name
             for name, identity in found.files.items()
-            if name not in self._files or self._files[name].identity != identity
+            if name not in self._files
+            or self._files[name].identity != identity
+            or name in self._not_remembered
         ]
         lost = [key for key, f in self._elsewhere.items() if identity_of(f.path) != f.identity]
         if not (gone or new or lost):
@@ -246,12 +255,17 @@ class Library(Service):
     # -- below
 
     def _assign(self, wanted: list[tuple[str, str]]) -> dict[str, str]:
-        """Assign stems; a failing disk leaves them untold, and says so."""
+        """Assign stems; a failing disk leaves them untold until the next scan, and says so."""
+        keys = {key for key, _ in wanted}
         try:
-            return self._stems.assign(wanted, self._reactor.seconds())
+            refused = self._stems.assign(wanted, self._reactor.seconds())
         except StorageError as error:
-            self._log.warn("{error}", error=error)
-            return dict.fromkeys((key for key, _ in wanted), str(error))
+            if not keys <= self._not_remembered:
+                self._log.warn("{error}", error=error)
+            self._not_remembered |= keys
+            return dict.fromkeys(keys, str(error))
+        self._not_remembered -= keys
+        return refused
 
     def _add_file(self, key: str, path: Path, identity: Identity | None, in_share: bool) -> None:
         if identity is None:

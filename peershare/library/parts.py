@@ -126,7 +126,8 @@ class PartFile:
     def move(self, source: int, target: int, length: int) -> None:
         """Worker: copy a range to another place in the file; the two must not overlap."""
         while length:
-            data = os.pread(self._descriptor, min(length, _HASH_BYTES), source)
+            with storage_errors(self.path, "read"):
+                data = os.pread(self._descriptor, min(length, _HASH_BYTES), source)
             if not data:
                 raise StorageError(f"{self.path}: what was written cannot be read back")
             self.write_at(data, target)

@@ -41,8 +41,10 @@ class Stems:
         refused: dict[str, str] = {}
         new: dict[str, str] = {}
         reclaimed: list[str] = []
+        wanted = tuple(wanted)
+        for key, _ in wanted:
+            self._gone_at.pop(key, None)  # all of them are here, before any stem is given away
         for key, name in wanted:
-            self._gone_at.pop(key, None)
             if key in self._by_key or key in new:
                 continue
             stem = self._free_stem(name, now, new, reclaimed)

@@ -24,14 +24,20 @@ class FolderWatch:
         self._changed = changed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._watched: tuple[int, int] | None = None
 
     @property
     def working(self) -> bool:
-        """Whether changes are being watched; if not, the caller scans by the clock."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether changes are being watched; if not, the caller scans by the clock.
+
+        A folder that was replaced, or that something was mounted on, is not the watched one.
+        """
+        alive = self._thread is not None and self._thread.is_alive()
+        return alive and self._watched is not None and self._watched == self._place()
 
     def start(self) -> None:
         """Begin to watch."""
+        self._watched = self._place()
         self._thread = threading.Thread(
             target=self._run, name=f"watch {self._folder.name}", daemon=True
         )
@@ -40,6 +46,14 @@ class FolderWatch:
     def stop(self) -> None:
         """End; the thread is gone within a moment, nobody waits for it."""
         self._stop.set()
+
+    def _place(self) -> tuple[int, int] | None:
+        """Which folder it is that has the name now, None if there is none."""
+        try:
+            status = self._folder.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _run(self) -> None:
         try:

@@ -35,6 +35,11 @@ class ChunkRangesTests(SynchronousTestCase):
             chunk_size(-1)
         self.assertFalse(has_five_chunks(-1))
 
+    def test_chunk_size(self) -> None:
+        """A fifth, rounded up, and exact for sizes beyond what a float can hold."""
+        sizes = {0: 0, 1: 1, 5: 1, 6: 2, 10: 2, 11: 3, 5 * 2**60 + 1: 2**60 + 1}
+        self.assertEqual({size: chunk_size(size) for size in sizes}, sizes)
+
     def test_example(self) -> None:
         """A file of 18 bytes divides as the specification's formula says."""
         ranges = ((0, 4), (4, 8), (8, 12), (12, 16), (16, 18))

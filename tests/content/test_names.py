@@ -170,7 +170,13 @@ class CheckFileNameTests(SynchronousTestCase):
         self.assert_bad("a\x85b", "\\x85")
         self.assert_bad("a\u2028b", "\\u2028")
         self.assert_bad("a\u202egnp.exe", "\\u202e")
-        self.assert_bad("a\ufffeb", "\\ufffe")
+
+    def test_noncharacters(self) -> None:
+        """None of the code points that are never to be characters; their neighbours are fine."""
+        for code in (0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF):
+            self.assert_bad(f"a{chr(code)}b", f"{code:x}")
+        for code in (0xFDCF, 0xFDF0, 0xFFFD, 0x1FFFD):
+            self.assertEqual(check_file_name(f"a{chr(code)}b"), f"a{chr(code)}b")
 
     def test_surrogates(self) -> None:
         """A lone surrogate, which no disk can hold as UTF-8, is refused and not raised about."""

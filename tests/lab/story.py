@@ -6,6 +6,7 @@ Not for: the stories themselves.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from signal import SIGTERM
@@ -72,6 +73,11 @@ class LabTestCase(SynchronousTestCase):
         """Wait until every service that was started is ready."""
         for peer in self.peers:
             peer.wait_ready()
+
+    def meanwhile(self, running: LabProcess, condition: Callable[[], object]) -> None:
+        """Wait for something to happen while a download still runs."""
+        wait_until(lambda: condition() or not running.alive, running.describe)
+        self.assertTrue(running.alive, f"it was to last longer: {running.describe()}")
 
     def got(self, peer: PeershareHost, process: LabProcess, name: str, data: bytes) -> None:
         """Check that a download ended well: exit status, name, every byte."""

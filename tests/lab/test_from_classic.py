@@ -107,7 +107,7 @@ class CarefulDownloadTests(LabTestCase):
         usual.announce()
         wait_until(lambda: usual.address in str(one.dictionary()), "the second to be heard")
         download = one.get("forest.png")
-        wait_until(lambda: len(zero.asked()) == 3, download.describe)
+        self.meanwhile(download, lambda: len(zero.asked()) == 3)
         zero.lose(first)
         self.got(one, download, "forest.png", forest)
         self.assertEqual(zero.asked(), ["forest.png_0", "forest.png_1", "forest.png_2"])

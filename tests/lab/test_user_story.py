@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.lab.peers import PeershareHost
-from tests.lab.processes import wait_until
 from tests.lab.story import LabTestCase, picture
 
 FOREST = [f"forest_{number}" for number in range(1, 6)]
@@ -42,8 +41,7 @@ class UserStoryTests(LabTestCase):
     ) -> None:
         """The first source dies behind the first chunk; the second has what is missing."""
         download = three.get("forest.png")
-        wait_until(three.downloads, download.describe)
-        self.assertTrue(download.alive, "it was to last longer")
+        self.meanwhile(download, three.downloads)
         one.kill()
         self.got(three, download, "forest.png", forest)
         self.assertEqual([line.chunk for line in three.downloads()], FOREST)

@@ -1,0 +1,261 @@
+"""ApiClient: the service's HTTP API as typed calls, and its event stream.
+
+Not for: finding a service (`hosting`), or what to do when it goes away (`session`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectError, ConnectionLost, TimeoutError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+    readBody,
+)
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from peershare.client.outcome import ClientError, ExitStatus, GoneError
+from peershare.client.sse import EventStreamDecoder
+from peershare.control.controlfile import ControlFile
+from peershare.control.messages import ApiError, ShareFile, StartDownload
+from peershare.status import (
+    ContentStatus,
+    DownloadStatus,
+    Event,
+    HistoryEntry,
+    NodeStatus,
+    PeerStatus,
+    ShareStatus,
+)
+
+CONNECT_SECONDS = 3.0
+REPLY_SECONDS = 15.0
+# Sharing may copy a large file first.
+SHARE_SECONDS = 6 * 3600.0
+# The service sends something every 15 s.
+SILENCE_SECONDS = 40.0
+
+_FAILED = (
+    ConnectError,
+    ConnectionLost,
+    TimeoutError,
+    ResponseFailed,
+    ResponseNeverReceived,
+    RequestTransmissionFailed,
+)
+_EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+T = TypeVar("T")
+
+
+class RefusedError(ClientError):
+    """The service understood, and said no; `choices` are the exact names of an ambiguous one."""
+
+    def __init__(self, http_status: int, error: ApiError) -> None:
+        usage = error.error in ("bad-name", "bad-path", "too-long")
+        super().__init__(error.message, ExitStatus.USAGE if usage else ExitStatus.FAILED)
+        self.http_status = http_status
+        self.choices = error.choices
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A request body that is there already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """Twisted: send it."""
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Twisted: nothing is left to be held back."""
+
+    def resumeProducing(self) -> None:
+        """Twisted: nothing was held back."""
+
+    def stopProducing(self) -> None:
+        """Twisted: the connection is gone."""
+
+
+class EventFeed(Protocol):
+    """The open event stream; ended by `stop`, or by itself, which `lost` is told once."""
+
+    def __init__(
+        self, reactor: Any, on_event: Callable[[Event], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._reactor = reactor
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._decoder = EventStreamDecoder()
+        self._over = False
+        self._silence: Any = None
+
+    def connectionMade(self) -> None:
+        """Twisted: the stream begins."""
+        self._silence = self._reactor.callLater(SILENCE_SECONDS, self._lose)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted: some of the stream is here."""
+        if self._over:
+            return
+        self._silence.reset(SILENCE_SECONDS)
+        try:
+            events = self._decoder.feed(data)
+        except ValueError:
+            self._lose()
+            return
+        for _, text in events:
+            event = _decode_event(text)
+            if event is not None and not self._over:
+                self._on_event(event)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Twisted: the stream has ended."""
+        if not self._over:
+            self.stop()
+            self._on_lost()
+
+    def stop(self) -> None:
+        """End it; nothing is told any more."""
+        self._over = True
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+        transport: Any = self.transport
+        if transport is not None:
+            transport.loseConnection()
+
+    def _lose(self) -> None:
+        self.connectionLost()
+
+
+def _decode_event(text: bytes) -> Event | None:
+    """An event; None for what a newer service may send."""
+    try:
+        return _EVENTS.decode(text)
+    except msgspec.DecodeError:
+        return None
+
+
+class ApiClient:
+    """Asks one service.  Every call raises `GoneError` if it does not answer."""
+
+    def __init__(self, reactor: Any, control: ControlFile) -> None:
+        self._reactor = reactor
+        self._control = control
+        self._agent: IAgent = Agent(reactor, connectTimeout=CONNECT_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The service's process id."""
+        return self._control.pid
+
+    async def node(self) -> NodeStatus:
+        """The node itself."""
+        return await self._ask("GET", "/node", NodeStatus)
+
+    async def contents(self) -> tuple[ContentStatus, ...]:
+        """What is on the network."""
+        return await self._ask("GET", "/contents", tuple[ContentStatus, ...])
+
+    async def peers(self) -> tuple[PeerStatus, ...]:
+        """Who is on the network."""
+        return await self._ask("GET", "/peers", tuple[PeerStatus, ...])
+
+    async def downloads(self) -> tuple[DownloadStatus, ...]:
+        """Every download of the service's run."""
+        return await self._ask("GET", "/downloads", tuple[DownloadStatus, ...])
+
+    async def download(self, identifier: str) -> DownloadStatus:
+        """One download.  Raises `RefusedError`."""
+        return await self._ask("GET", f"/downloads/{identifier}", DownloadStatus)
+
+    async def history(self, limit: int) -> tuple[HistoryEntry, ...]:
+        """The newest lines of both logs."""
+        return await self._ask("GET", f"/history?limit={limit}", tuple[HistoryEntry, ...])
+
+    async def start(self, name: str, folder: str | None) -> DownloadStatus:
+        """Begin a download.  Raises `RefusedError`."""
+        return await self._ask("POST", "/downloads", DownloadStatus, StartDownload(name, folder))
+
+    async def stop(self, identifier: str) -> DownloadStatus:
+        """Stop a download; its part is kept.  Raises `RefusedError`."""
+        return await self._ask("DELETE", f"/downloads/{identifier}", DownloadStatus)
+
+    async def share(self, path: str) -> ShareStatus:
+        """Put a file into the share folder.  Raises `RefusedError`."""
+        return await self._ask("POST", "/shares", ShareStatus, ShareFile(path), SHARE_SECONDS)
+
+    async def events(
+        self, on_event: Callable[[Event], None], on_lost: Callable[[], None]
+    ) -> EventFeed:
+        """Open the event stream: from now on no event is missed."""
+        response = await self._request("GET", "/events", None)
+        if response.code != 200:
+            raise GoneError(f"the service gives no events (HTTP {response.code})")
+        feed = EventFeed(self._reactor, on_event, on_lost)
+        response.deliverBody(feed)
+        return feed
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        seconds: float = REPLY_SECONDS,
+    ) -> T:
+        response = await self._request(method, path, body, seconds)
+        reading: Deferred[bytes] = readBody(response)
+        try:
+            data = await reading.addTimeout(REPLY_SECONDS, self._reactor)
+        except _FAILED as error:
+            raise self._gone(error) from None
+        try:
+            if 200 <= response.code < 300:
+                return msgspec.json.decode(data, type=kind)
+            raise RefusedError(response.code, msgspec.json.decode(data, type=ApiError))
+        except msgspec.DecodeError:
+            raise ClientError(
+                f"the service (pid {self.pid}) answers in a way that this client does not"
+                " understand: are they of one version?"
+            ) from None
+
+    async def _request(
+        self, method: str, path: str, body: object, seconds: float = REPLY_SECONDS
+    ) -> IResponse:
+        url = f"{self._control.url}/api{path}".encode("ascii")
+        headers = Headers({b"authorization": [f"Bearer {self._control.token}".encode("ascii")]})
+        producer = None
+        if body is not None:
+            headers.addRawHeader(b"content-type", b"application/json")
+            producer = _Body(msgspec.json.encode(body))
+        asked = self._agent.request(method.encode("ascii"), url, headers, producer)
+        try:
+            return await asked.addTimeout(seconds, self._reactor)
+        except _FAILED as error:
+            raise self._gone(error) from None
+
+    def _gone(self, error: Exception) -> GoneError:
+        return GoneError(f"the service (pid {self.pid}) does not answer: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, in words."""
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return _reason(reasons[0].value)
+    return str(error).rstrip(".") or type(error).__name__

@@ -1,0 +1,112 @@
+"""The commands that ask once: `list`, `peers`, `share`, `history`.
+
+Not for: `get` (`getting`) or the prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.task import deferLater
+
+from peershare.client.api import ApiClient
+from peershare.client.console import Console, Style
+from peershare.client.outcome import ClientError, ExitStatus, worst
+from peershare.client.paths import absolute
+from peershare.client.tables import (
+    Sheet,
+    contents_sheet,
+    drawn_lines,
+    history_sheet,
+    peers_sheet,
+    plain_lines,
+)
+from peershare.client.wording import safe, size_text, span_text
+from peershare.content.names import display
+from peershare.status import ShareStatus
+
+# An own node has just begun to listen; peers that hear it answer within a fraction of a second.
+LISTEN_SECONDS = 3.0
+
+
+class Commands:
+    """What can be asked of a service, and shown on a console."""
+
+    def __init__(self, console: Console, reactor: Any, *, json: bool) -> None:
+        self._console = console
+        self._reactor = reactor
+        self._json = json
+
+    async def listen(self, client: ApiClient, seconds: float | None, *, own: bool) -> None:
+        """Give the network time to be heard: `seconds`, or what an own node needs."""
+        if seconds is None:
+            if not own:
+                return
+            status = await client.node()
+            seconds = LISTEN_SECONDS
+            where = ", ".join(map(safe, status.addresses)) or "nowhere yet"
+            self._console.note(
+                f"listening for {span_text(seconds)} on {where} (classic peers tell once a"
+                " minute: --wait 65 hears all of them)",
+                Style.DIM,
+            )
+        await deferLater(self._reactor, seconds)
+
+    async def contents(self, client: ApiClient) -> ExitStatus:
+        """Show what is on the network."""
+        contents = await client.contents()
+        nothing = "nothing is on the network, and nothing is shared here"
+        return self._show(contents, contents_sheet(contents), nothing)
+
+    async def peers(self, client: ApiClient) -> ExitStatus:
+        """Show who is on the network."""
+        peers = await client.peers()
+        return self._show(peers, peers_sheet(peers), "nobody was heard")
+
+    async def history(self, client: ApiClient, limit: int) -> ExitStatus:
+        """Show the newest lines of both logs."""
+        entries = await client.history(limit)
+        nothing = "nothing was downloaded or uploaded yet"
+        return self._show(entries, history_sheet(entries), nothing)
+
+    async def share(self, client: ApiClient, paths: tuple[str, ...], *, own: bool) -> ExitStatus:
+        """Put files into the share folder."""
+        statuses, shared = [], []
+        for path in paths:
+            try:
+                status = await client.share(str(absolute(path)))
+            except ClientError as error:
+                self._console.note(f"{display(path, 1_000)}: {error}", Style.BAD)
+                statuses.append(error.status)
+                continue
+            shared.append(status)
+            statuses.append(ExitStatus.DONE)
+            if not self._json:
+                self._console.data(_share_text(status))
+        if self._json:
+            self._console.data(msgspec.json.encode(shared).decode())
+        if own and shared:
+            self._console.note(
+                "they are served while a service runs: twistd -n peershare, or an open prompt",
+                Style.DIM,
+            )
+        return worst(statuses)
+
+    def _show(self, values: tuple[object, ...], sheet: Sheet, nothing: str) -> ExitStatus:
+        if self._json:
+            self._console.data(msgspec.json.encode(values).decode())
+        elif not values:
+            self._console.note(nothing)
+        elif self._console.screen is not None:
+            self._console.data(drawn_lines(sheet, self._console.columns, self._console.color))
+        else:
+            self._console.data(plain_lines(sheet))
+        return ExitStatus.DONE
+
+
+def _share_text(status: ShareStatus) -> str:
+    """One line about a file that is shared now."""
+    names = f"as {safe(status.chunks[0])} … {safe(status.chunks[-1])}" if status.chunks else ""
+    told = names or safe(status.note)
+    return f"{safe(status.path)}\t{status.how}\t{size_text(status.size)}\t{told}"

@@ -1,0 +1,234 @@
+"""Following: sees one name through, from the wish to its outcome.
+
+The node downloads; here it is asked to, watched, and told to stop when patience is over or the
+user interrupts.  When the service goes away in the middle, the wish is repeated to the next one,
+which goes on with what is there.  Not for: how it is told to the user (`report`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from peershare.client.api import ApiClient, RefusedError
+from peershare.client.outcome import ClientError, ExitStatus, GoneError, Outcome
+from peershare.client.patience import Limits, Patience, Verdict
+from peershare.client.report import Report
+from peershare.client.session import Session, Watch
+from peershare.client.wording import done_text, kept_text, safe, span_text
+from peershare.content.names import folded, split_name
+from peershare.status import (
+    FINAL_STATES,
+    ContentsChanged,
+    DownloadChanged,
+    DownloadState,
+    DownloadStatus,
+    Event,
+)
+
+# A name that is known starts within this; only then is it said that the other is waited for.
+_NOTICE_SECONDS = 0.7
+# While nobody has told the name the node has nothing to tell either: ask it.
+_POLL_SECONDS = 2.0
+_STOP_SECONDS = 1.5
+
+
+@dataclass
+class _Wish:
+    """One name on its way; `ours`: nobody else had asked the service for it before."""
+
+    name: str
+    folder: str | None
+    patience: Patience
+    ours: bool = True
+    noticed: bool = False
+    identifier: str = ""
+
+
+class Follower:
+    """Follows names, one call of `get` for each."""
+
+    def __init__(self, session: Session, reactor: Any, limits: Limits, report: Report) -> None:
+        self._session = session
+        self._reactor = reactor
+        self._limits = limits
+        self._report = report
+        self._followed: set[str] = set()
+        session.listen(self._happened)
+
+    async def get(self, name: str, folder: str | None) -> Outcome:
+        """Download `name` into `folder` (absolute; None: the share folder).
+
+        Returns what became of it, and has reported it.  Cancelling stops the download, whose
+        part file stays.
+        """
+        wish = _Wish(name, folder, Patience(self._limits, self._reactor.seconds()))
+        outcome = None
+        try:
+            while outcome is None:
+                outcome = await self._attempt(wish)
+        except RefusedError as error:
+            outcome = _outcome(wish, error.status, str(error), choices=error.choices)
+        except ClientError as error:
+            outcome = _outcome(wish, error.status, str(error))
+        finally:
+            self._followed.discard(wish.identifier)
+        self._report.ended(wish.identifier, outcome)
+        return outcome
+
+    async def _attempt(self, wish: _Wish) -> Outcome | None:
+        """Ask the service that there is, and follow; None if it went away."""
+        client = await self._session.client()
+        mark = self._session.mark()
+        try:
+            running = {d.id for d in await client.downloads() if d.state not in FINAL_STATES}
+            status = await client.start(wish.name, wish.folder)
+        except GoneError:
+            self._session.lose(client)
+            return None
+        wish.ours = wish.ours and status.id not in running
+        watch, missed = self._session.watch(status, mark)
+        wish.identifier = status.id
+        self._followed.add(status.id)
+        try:
+            for event in (DownloadChanged(status), *missed):
+                self._report.happened(event)
+            return await self._follow(wish, client, watch)
+        except CancelledError:
+            await self._leave(wish, client, watch.status)
+            raise
+        finally:
+            self._session.unwatch(watch)
+
+    async def _follow(self, wish: _Wish, client: ApiClient, watch: Watch) -> Outcome | None:
+        while not watch.lost:
+            status, now = watch.status, self._reactor.seconds()
+            wish.patience.look(status, watch.received_at)
+            if status.state in FINAL_STATES:
+                return _final(wish, status)
+            verdict = wish.patience.verdict(now)
+            if verdict is not None:
+                return await self._abandon(wish, client, verdict)
+            searching = not wish.patience.heard
+            if searching and status.problem:  # it has become ambiguous
+                await self._stop(client, wish)
+                return _outcome(wish, ExitStatus.FAILED, safe(status.problem))
+            if searching and not wish.noticed and now - watch.began_at >= _NOTICE_SECONDS:
+                wish.noticed = True
+                self._report.say(wish.name, self._waiting_text())
+            await watch.changed(self._pause(wish, now, searching))
+            if searching:
+                await self._refresh(wish, client, watch)
+        return None
+
+    def _pause(self, wish: _Wish, now: float, searching: bool) -> float | None:
+        """How long to wait for a change before looking again."""
+        left = wish.patience.seconds_left(now)
+        if not searching:
+            return left
+        poll = _POLL_SECONDS if wish.noticed else _NOTICE_SECONDS
+        return poll if left is None else min(left, poll)
+
+    async def _refresh(self, wish: _Wish, client: ApiClient, watch: Watch) -> None:
+        """See how it stands, unless that is being told by itself."""
+        before = watch.changes
+        try:
+            status = await client.download(wish.identifier)
+        except (GoneError, RefusedError):
+            return  # the end of the event stream tells
+        if watch.changes == before:
+            watch.update(status)
+
+    def _waiting_text(self) -> str:
+        limit = self._limits.wait
+        until = "until somebody does" if limit is None else f"up to {span_text(limit)}"
+        return f"nobody has announced it yet; waiting {until} (classic peers tell once a minute)"
+
+    # -- the end
+
+    async def _abandon(self, wish: _Wish, client: ApiClient, verdict: Verdict) -> Outcome:
+        status = await self._stop(client, wish)
+        if status is not None and status.state is DownloadState.DONE:
+            return _final(wish, status)
+        kept = f"; {kept_text(status)}" if status is not None and status.received else ""
+        if verdict is Verdict.NOT_FOUND:
+            spent = span_text(self._limits.wait or 0.0)
+            own = await self._own_file(client, wish.name)
+            text = own or f"not found: nobody on the network announced it within {spent}{kept}"
+            return _outcome(wish, ExitStatus.NOT_FOUND, text)
+        spent = span_text(self._limits.give_up or 0.0)
+        reason = f" ({safe(status.problem)})" if status is not None and status.problem else ""
+        text = f"given up after {spent} without progress{reason}{kept}"
+        return _outcome(wish, ExitStatus.FAILED, text)
+
+    async def _own_file(self, client: ApiClient, name: str) -> str:
+        """What to say where the user looks for a file of his own."""
+        try:
+            contents = await client.contents()
+        except ClientError:
+            return ""
+        for content in contents:
+            if content.shared and folded(name) in map(
+                folded, (content.name, split_name(content.name)[0])
+            ):
+                return f"not found with anybody else; {safe(content.name)} is your own file"
+        return ""
+
+    async def _leave(self, wish: _Wish, client: ApiClient, status: DownloadStatus) -> None:
+        """The user interrupts."""
+        if status.state in FINAL_STATES:
+            return
+        text = f"interrupted; it goes on in the service (pid {client.pid})"
+        if wish.ours or self._session.hosting.is_own:
+            stopped = await self._stop(client, wish)
+            text = f"interrupted; {kept_text(stopped or status)}"
+        self._report.ended(wish.identifier, _outcome(wish, ExitStatus.INTERRUPTED, text))
+
+    async def _stop(self, client: ApiClient, wish: _Wish) -> DownloadStatus | None:
+        """Stop it, unless it is somebody else's; None if the service did not hear that."""
+        asked = client.stop if wish.ours else client.download
+        stopping: Deferred[DownloadStatus] = Deferred.fromCoroutine(asked(wish.identifier))
+        try:
+            return await stopping.addTimeout(_STOP_SECONDS, self._reactor)
+        except Exception:
+            return None  # it is over for us in any case
+
+    def _happened(self, event: Event) -> None:
+        """An event of the session: tell it if it is about one of our names."""
+        if isinstance(event, ContentsChanged):
+            return
+        about = event.download.id if isinstance(event, DownloadChanged) else event.download
+        if about in self._followed:
+            self._report.happened(event)
+
+
+def _final(wish: _Wish, status: DownloadStatus) -> Outcome:
+    """The outcome of a download that has ended by itself."""
+    if status.state is DownloadState.DONE:
+        text = done_text(status)
+        return _outcome(wish, ExitStatus.DONE, text, status.path, status.verified)
+    if status.state is DownloadState.STOPPED:
+        text = f"stopped by somebody else; {kept_text(status)}"
+    else:
+        text = f"failed: {safe(status.problem) or 'the service does not say why'}"
+    return _outcome(wish, ExitStatus.FAILED, text)
+
+
+def _outcome(
+    wish: _Wish,
+    status: ExitStatus,
+    message: str,
+    path: str = "",
+    verified: bool = False,
+    choices: tuple[str, ...] = (),
+) -> Outcome:
+    return Outcome(
+        name=wish.name,
+        status=status,
+        message=message,
+        path=path,
+        verified=verified,
+        choices=choices,
+    )

@@ -1,0 +1,119 @@
+"""Hosting: the service on our state folder if there is one, else a node in this process.
+
+Either way the node is asked over its HTTP API.  Two clients may start at the same moment: the
+one that does not get the state folder finds the other one's node.  Not for: what is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from peershare.client.api import ApiClient, RefusedError
+from peershare.client.outcome import ClientError, ExitStatus, GoneError
+from peershare.control.controlfile import ControlFile, read_control_file
+from peershare.control.face import NodeFace
+from peershare.control.server import ControlService
+from peershare.errors import LocalError, SettingsError, StateInUseError
+from peershare.settings import Settings
+
+# How long somebody else may hold the state folder without answering: it starts, or it stops.
+PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 0.2
+
+MakeNode = Callable[[Settings], Any]
+
+
+class Hosting:
+    """Finds a service, or is one."""
+
+    _log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any, make_node: MakeNode) -> None:
+        """`make_node` makes a node that is a service and a `NodeFace`."""
+        self.settings = settings
+        self._reactor = reactor
+        self._make_node = make_node
+        self._own: MultiService | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the node is in this process."""
+        return self._own is not None
+
+    async def connect(self) -> ApiClient:
+        """A service that answers.  Raises `ClientError` if there is none and none can be made."""
+        await self.close()
+        deadline = self._reactor.seconds() + PATIENCE_SECONDS
+        while True:
+            found = await self._find()
+            if found is not None:
+                return found
+            try:
+                return self._start()
+            except StateInUseError as error:
+                if self._reactor.seconds() > deadline:
+                    raise ClientError(f"{error}; it does not answer here") from None
+            except SettingsError as error:
+                raise ClientError(str(error), ExitStatus.USAGE) from None
+            except LocalError as error:
+                raise ClientError(f"no node can be started here: {error}") from None
+            await deferLater(self._reactor, _RETRY_SECONDS)
+
+    async def close(self) -> None:
+        """End the own node, if there is one; what it holds of unfinished downloads is kept."""
+        own, self._own = self._own, None
+        if own is not None:
+            stopped: Deferred[object] = maybeDeferred(own.stopService)
+            stopped.addErrback(lambda failure: self._log.failure("cannot stop", failure=failure))
+            await stopped
+
+    async def _find(self) -> ApiClient | None:
+        control = read_control_file(self.settings.state)
+        if control is None or not _is_ours(control) or not _is_alive(control.pid):
+            return None
+        client = ApiClient(self._reactor, control)
+        try:
+            await client.node()
+        except (GoneError, RefusedError):
+            return None  # left behind by a kill, and the number is another process's now
+        return client
+
+    def _start(self) -> ApiClient:
+        node = self._make_node(self.settings)
+        face: NodeFace = node
+        control = ControlService(face, self.settings, self._reactor)
+        service = MultiService()
+        node.setServiceParent(service)
+        control.setServiceParent(service)
+        self._own = service
+        service.startService()
+        if control.control is None:
+            raise ClientError("the node that was started here gives no access to itself")
+        return ApiClient(self._reactor, control.control)
+
+
+def _is_ours(control: ControlFile) -> bool:
+    """Whether it points to this machine: the token goes nowhere else."""
+    parts = urlsplit(control.url)
+    host = parts.hostname or ""
+    return parts.scheme == "http" and (host.startswith("127.") or host == "localhost")
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,143 @@
+"""Progress lines: bar, rate, time left and current peer of each download, drawn by rich.
+
+From status values to lines for `Screen`.  A terminal narrower than 60 columns gets two lines for
+each download.  Not for: when to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import StringIO
+
+from rich.console import Console, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from peershare.client.wording import clock_text, rate_text, safe, size_text, span_text
+from peershare.status import DownloadState, DownloadStatus
+
+NARROW_COLUMNS = 60
+_STANDSTILL_SECONDS = 3.0
+_SETTLING_SECONDS = 1.0  # before that, a rate and a time left are guesses that jump
+_BAR_CELLS = (6, 30)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One download as it is to be shown: its last picture, and how many seconds old that is."""
+
+    status: DownloadStatus
+    age: float = 0.0
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since its last byte."""
+        return self.status.idle_seconds + self.age
+
+
+def progress_lines(shown: Sequence[Progress], columns: int, most: int, color: bool) -> list[str]:
+    """At most `most` lines of at most `columns` - 1 cells; the last one counts the rest."""
+    each = 2 if columns < NARROW_COLUMNS else 1
+    fitting = shown if len(shown) * each <= most else shown[: max(1, (most - 1) // each)]
+    width = columns - 1
+    lines: list[str] = []
+    for progress in fitting:
+        rows = _narrow(progress, width) if each == 2 else _wide(progress, width)
+        lines += [_render(row, width, color) for row in rows]
+    if len(fitting) < len(shown):
+        lines.append(f"… and {len(shown) - len(fitting)} more"[:width])
+    return lines
+
+
+def _wide(progress: Progress, width: int) -> list[Table]:
+    status = progress.status
+    name_cells = min(24, max(8, width // 4))
+    bar_cells = max(_BAR_CELLS[0], min(_BAR_CELLS[1], width - name_cells - 50))
+    grid = Table.grid(padding=(0, 1), expand=False)
+    grid.add_column(width=name_cells, no_wrap=True, overflow="ellipsis")
+    grid.add_column(width=bar_cells, no_wrap=True)
+    grid.add_column(width=4, justify="right", no_wrap=True)
+    room = width - name_cells - bar_cells - 4 - 3
+    grid.add_column(width=room, no_wrap=True, overflow="ellipsis")
+    grid.add_row(
+        Text(safe(status.name)), _bar(status, bar_cells), _percent(status), _situation(progress)
+    )
+    return [grid]
+
+
+def _narrow(progress: Progress, width: int) -> list[Table]:
+    status = progress.status
+    head = Table.grid(padding=(0, 1), expand=False)
+    head.add_column(width=width - 5, no_wrap=True, overflow="ellipsis")
+    head.add_column(width=4, justify="right", no_wrap=True)
+    head.add_row(Text(safe(status.name)), _percent(status))
+    foot = Table.grid(padding=(0, 1), expand=False)
+    foot.add_column(width=_BAR_CELLS[0], no_wrap=True)
+    foot.add_column(width=width - _BAR_CELLS[0] - 1, no_wrap=True, overflow="ellipsis")
+    foot.add_row(_bar(status, _BAR_CELLS[0]), _situation(progress))
+    return [head, foot]
+
+
+def _bar(status: DownloadStatus, cells: int) -> RenderableType:
+    total = float(status.size) if status.size else 1.0
+    completed = min(float(status.received), total) if status.size else 0.0
+    return ProgressBar(
+        total=total,
+        completed=completed,
+        width=cells,
+        complete_style="green",
+        finished_style="green",
+    )
+
+
+def _percent(status: DownloadStatus) -> Text:
+    if not status.size:
+        return Text("-")
+    return Text(f"{min(99, 100 * status.received // status.size)}%")
+
+
+def _situation(progress: Progress) -> Text:
+    """Rate, time left and peer while it moves; else what it waits for."""
+    status = progress.status
+    if status.state is DownloadState.SEARCHING:
+        return Text(f"not heard of yet, {span_text(progress.idle_seconds)}", "yellow")
+    if status.state is DownloadState.WAITING:
+        return Text(f"no peer gives it, {span_text(progress.idle_seconds)}", "yellow")
+    if status.state is DownloadState.BLOCKED:
+        return Text(safe(status.problem), "red")
+    if status.state is DownloadState.FINISHING:
+        return Text("putting it in its place")
+    peer = f" {safe(status.peer)}" if status.peer else ""
+    if progress.idle_seconds >= _STANDSTILL_SECONDS:
+        return Text(f"no bytes for {span_text(progress.idle_seconds)}{peer}", "yellow")
+    if status.elapsed_seconds < _SETTLING_SECONDS:
+        return Text(f"{size_text(status.received)}{peer}")
+    left = f" {clock_text(status.seconds_left)}" if status.seconds_left is not None else ""
+    return Text(f"{rate_text(status.rate)}{left}{peer}")
+
+
+def _render(table: Table, width: int, color: bool) -> str:
+    console = rich_console(width, color)
+    with console.capture() as captured:
+        console.print(table, end="")
+    return captured.get().split("\n")[0].rstrip(" ")
+
+
+@lru_cache(maxsize=4)
+def rich_console(width: int, color: bool) -> Console:
+    """A rich console that draws for a terminal so wide; what it draws is captured."""
+    return Console(
+        file=StringIO(),
+        width=width,
+        height=100,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )

@@ -1,0 +1,116 @@
+"""Putting a file into the share folder: linked, copied, or already there; nothing overwritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.errors import BadNameError, StorageError
+from peershare.library import sharing
+from peershare.library.sharing import Shared, share_file
+
+
+class SharingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        base = Path(self.mktemp())
+        self.home, self.share = base / "home", base / "share"
+        self.home.mkdir(parents=True)
+        self.share.mkdir()
+        self.source = self.home / "forest.png"
+        self.source.write_bytes(b"data")
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.share.iterdir())
+
+    def no_links(self) -> None:
+        """As if the share folder lay on another disk."""
+
+        def link(*_: object, **__: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        self.patch(sharing.os, "link", link)
+
+    def test_linked(self) -> None:
+        """On one disk it costs no space."""
+        shared = share_file(self.source, self.share)
+        self.assertEqual(shared, Shared(self.share / "forest.png", "linked"))
+        self.assertEqual(shared.path.stat().st_ino, self.source.stat().st_ino)
+
+    def test_copied(self) -> None:
+        """Over two disks it is copied, by way of the unscanned folder, which is left empty."""
+        self.no_links()
+        shared = share_file(self.source, self.share)
+        self.assertEqual(shared, Shared(self.share / "forest.png", "copied"))
+        self.assertEqual(shared.path.read_bytes(), b"data")
+        self.assertEqual(list((self.share / ".peershare").iterdir()), [])
+
+    def test_already_there(self) -> None:
+        """Shared twice, or lying in the share folder: nothing happens."""
+        first = share_file(self.source, self.share)
+        again = share_file(self.source, self.share)
+        self.assertEqual((again.path, again.how), (first.path, "already there"))
+        inside = share_file(self.share / "forest.png", self.share)
+        self.assertEqual((inside.path, inside.how), (first.path, "already there"))
+        self.assertEqual(self.names(), ["forest.png"])
+
+    def test_never_over_another_file(self) -> None:
+        """A different file of that name makes it forest (2).png, linked or copied."""
+        (self.share / "forest.png").write_bytes(b"precious")
+        self.assertEqual(share_file(self.source, self.share).path.name, "forest (2).png")
+        self.source.unlink()
+        self.source.write_bytes(b"other")
+        self.no_links()
+        self.assertEqual(share_file(self.source, self.share).path.name, "forest (3).png")
+        self.assertEqual((self.share / "forest.png").read_bytes(), b"precious")
+
+    def test_a_link_of_the_user_is_followed(self) -> None:
+        """What the user points at is meant, by the name of the file itself."""
+        link = self.home / "shortcut.png"
+        link.symlink_to(self.source.resolve())
+        shared = share_file(link, self.share)
+        self.assertEqual(shared.path.name, "forest.png")
+        self.assertFalse(shared.path.is_symlink())
+
+    def test_what_cannot_be_shared(self) -> None:
+        """A folder, nothing, a pipe: told with the path."""
+        pipe = self.home / "pipe"
+        os.mkfifo(pipe)
+        for path in (self.home, self.home / "nothing", pipe):
+            with self.assertRaises(StorageError) as caught:
+                share_file(path, self.share)
+            self.assertIn(path.name, str(caught.exception))
+        self.assertEqual(self.names(), [])
+
+    def test_a_name_that_others_cannot_hold(self) -> None:
+        """It is refused with the reason, not renamed behind the user's back."""
+        odd = self.source.rename(self.home / "a:b.png")
+        self.assertRaises(BadNameError, share_file, odd, self.share)
+
+    def test_no_room_for_a_copy(self) -> None:
+        """It is said beforehand how many bytes are missing."""
+        self.no_links()
+
+        class Full:
+            free = 1
+
+        self.patch(sharing.shutil, "disk_usage", lambda path: Full)
+        with self.assertRaises(StorageError) as caught:
+            share_file(self.source, self.share)
+        self.assertEqual(caught.exception.needed_bytes, 3)
+        self.assertEqual(self.names(), [".peershare"])
+
+    def test_a_copy_that_fails(self) -> None:
+        """Nothing half is left behind."""
+        self.no_links()
+
+        def fail(*_: Any) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(sharing.shutil, "copyfileobj", fail)
+        self.assertRaises(StorageError, share_file, self.source, self.share)
+        self.assertEqual(list((self.share / ".peershare").iterdir()), [])
+        self.assertEqual(self.names(), [".peershare"])
