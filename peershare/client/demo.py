@@ -145,9 +145,14 @@ def _show(stream: TextIO, home: Path, first: Peer, second: Peer, third: Peer) ->
         third,
     )
     say(f"   {third.address} has heard {first.address} and {second.address}.")
-    say(f"3. {third.address} downloads it: `peershare get forest`.  In the middle of it we kill")
-    say("   the peer that gives.  Watch the download go on from the other one.")
-    giver = _download(third, (first, second), say)
+    say(
+        f"3. {third.address} downloads it: `peershare get forest`.  In the middle of the second chunk"
+    )
+    say("   the peer that gives is killed.  Watch the download go on from the other one.")
+    giver = _download(third, (first, second))
+    say(
+        f"   *** {giver.address} (process {giver.pid}) was killed, and that was to be seen above ***"
+    )
     found = list(third.share.glob("forest*"))
     if not found or found[0].read_bytes() != picture:
         raise DemoError(f"what arrived is not the picture: {found}")
@@ -164,8 +169,11 @@ def _show(stream: TextIO, home: Path, first: Peer, second: Peer, third: Peer) ->
     say(f"\nDone; {home} is removed again.")
 
 
-def _download(third: Peer, givers: tuple[Peer, Peer], say: Callable[[str], None]) -> Peer:
-    """Run the client, kill the peer that gives after its first chunk; return that peer."""
+def _download(third: Peer, givers: tuple[Peer, Peer]) -> Peer:
+    """Run the client, kill the peer that gives after its first chunk; return that peer.
+
+    The client has the terminal for itself meanwhile: it draws a progress bar there.
+    """
     client = subprocess.Popen(
         [sys.executable, "-c", _CLIENT, "get", "forest", "--state", str(third.state)],
         stdin=subprocess.DEVNULL,
@@ -176,7 +184,6 @@ def _download(third: Peer, givers: tuple[Peer, Peer], say: Callable[[str], None]
         giver = next(p for p in givers if p.address in third.text("download_log.txt"))
         time.sleep(0.5)  # into the middle of the second chunk
         giver.kill()
-        say(f"\n   *** {giver.address} (pid {giver.pid}) was killed ***")
         if client.wait(_PATIENCE_SECONDS) != 0:
             raise DemoError(f"the client ended with status {client.returncode}")
     except subprocess.TimeoutExpired:

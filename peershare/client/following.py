@@ -107,7 +107,7 @@ class Follower:
             status, now = watch.status, self._reactor.seconds()
             wish.patience.look(status, watch.received_at)
             if status.state in FINAL_STATES:
-                return _final(wish, status)
+                return self._final(wish, status)
             verdict = wish.patience.verdict(now)
             if verdict is not None:
                 return await self._abandon(wish, client, verdict)
@@ -151,7 +151,7 @@ class Follower:
     async def _abandon(self, wish: _Wish, client: ApiClient, verdict: Verdict) -> Outcome:
         status = await self._stop(client, wish)
         if status is not None and status.state is DownloadState.DONE:
-            return _final(wish, status)
+            return self._final(wish, status)
         kept = f"; {kept_text(status)}" if status is not None and status.received else ""
         if verdict is Verdict.NOT_FOUND:
             spent = span_text(self._limits.wait or 0.0)
@@ -161,6 +161,18 @@ class Follower:
         spent = span_text(self._limits.give_up or 0.0)
         reason = f" ({safe(status.problem)})" if status is not None and status.problem else ""
         text = f"given up after {spent} without progress{reason}{kept}"
+        return _outcome(wish, ExitStatus.FAILED, text)
+
+    def _final(self, wish: _Wish, status: DownloadStatus) -> Outcome:
+        """The outcome of a download that has ended by itself."""
+        if status.state is DownloadState.DONE:
+            spent = wish.patience.seconds_spent(self._reactor.seconds())
+            text = done_text(status, spent)
+            return _outcome(wish, ExitStatus.DONE, text, status.path, status.verified)
+        if status.state is DownloadState.STOPPED:
+            text = f"stopped by somebody else; {kept_text(status)}"
+        else:
+            text = f"failed: {safe(status.problem) or 'the service does not say why'}"
         return _outcome(wish, ExitStatus.FAILED, text)
 
     async def _own_file(self, client: ApiClient, name: str) -> str:
@@ -202,18 +214,6 @@ class Follower:
         about = event.download.id if isinstance(event, DownloadChanged) else event.download
         if about in self._followed:
             self._report.happened(event)
-
-
-def _final(wish: _Wish, status: DownloadStatus) -> Outcome:
-    """The outcome of a download that has ended by itself."""
-    if status.state is DownloadState.DONE:
-        text = done_text(status)
-        return _outcome(wish, ExitStatus.DONE, text, status.path, status.verified)
-    if status.state is DownloadState.STOPPED:
-        text = f"stopped by somebody else; {kept_text(status)}"
-    else:
-        text = f"failed: {safe(status.problem) or 'the service does not say why'}"
-    return _outcome(wish, ExitStatus.FAILED, text)
 
 
 def _outcome(

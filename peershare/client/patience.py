@@ -48,13 +48,23 @@ class Patience:
         self._limits = limits
         self._moved_at = now
         self._finishing = False
-        self.heard = False
+        self._heard_at: float | None = None
 
     def look(self, status: DownloadStatus, now: float) -> None:
         """A picture of the download as it was at `now`."""
         self._finishing = status.state is DownloadState.FINISHING
-        self.heard = self.heard or status.state in _HEARD
+        if self._heard_at is None and status.state in _HEARD:
+            self._heard_at = now
         self._moved_at = max(self._moved_at, now - status.idle_seconds)
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody was known to have it."""
+        return self._heard_at is not None
+
+    def seconds_spent(self, now: float) -> float:
+        """How long it has been going on, the waiting for a peer not counted."""
+        return now - self._heard_at if self._heard_at is not None else 0.0
 
     def seconds_left(self, now: float) -> float | None:
         """How long it lasts if nothing happens; None: for ever."""

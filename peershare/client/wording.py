@@ -60,14 +60,12 @@ def givers_text(given: Mapping[str, int]) -> str:
     return f" from {', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def done_text(status: DownloadStatus) -> str:
-    """The sentence for a download that is complete."""
+def done_text(status: DownloadStatus, seconds: float) -> str:
+    """The sentence for a download that is complete, after so long."""
     size = size_text(status.size or status.received)
     if not status.given:
         return f"it was complete already ({size})"
-    rate = f", {rate_text(status.rate)}" if status.elapsed_seconds > 0.1 else ""
-    spent = span_text(status.elapsed_seconds)
-    return f"done, {size} in {spent}{rate}{givers_text(status.given)}"
+    return f"done, {size} in {span_text(max(seconds, 0.001))}{givers_text(status.given)}"
 
 
 def kept_text(status: DownloadStatus) -> str:

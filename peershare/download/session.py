@@ -114,12 +114,12 @@ class ChunkSession(Protocol):
         """Twisted: the stream has ended, in order or not."""
         self._alarm.clear()
         self._pause.clear()
+        self.gone.callback(None)  # first: the address is free for what follows from the result
         whole = self._most is not None and self.received == self._most
         if reason.check(error.ConnectionDone) or whole:
             self._succeed()
         else:
             self._fail(PeerError(Reason.RESET, f"cut the connection after {self.received} bytes"))
-        self.gone.callback(None)
 
     def _succeed(self) -> None:
         result, self._result = self._result, None

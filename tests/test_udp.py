@@ -1,0 +1,137 @@
+"""A UDP socket that comes back by itself, and that can be left alone for a moment."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.udp import MAX_DATAGRAM_BYTES, ReopeningDatagramProtocol
+from tests.fakes import FakeReactor, FakeUdpPort
+
+HERE = ("198.18.0.1", 5001)
+
+
+class UdpTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.protocol = ReopeningDatagramProtocol(self.reactor, *HERE)
+
+    @property
+    def port(self) -> FakeUdpPort:
+        (port,) = self.reactor.udp_ports
+        return port
+
+    def opened_after(self) -> float:
+        """How long it takes until it listens again."""
+        return round(self.reactor.run_until(lambda: self.protocol.listening, 100.0), 1)
+
+
+class OpeningTests(UdpTestCase):
+    def test_the_socket(self) -> None:
+        """Whole datagrams, shared with others; TCP keeps moving beside it."""
+        options: dict[str, object] = {}
+        real = self.reactor.listenMulticast
+
+        def listen(port: int, protocol: object, **given: object) -> object:
+            options.update(given)
+            return real(port, protocol)
+
+        self.patch(self.reactor, "listenMulticast", listen)
+        self.protocol.open()
+        self.assertEqual(
+            options,
+            {
+                "interface": "198.18.0.1",
+                "maxPacketSize": MAX_DATAGRAM_BYTES,
+                "listenMultiple": True,
+            },
+        )
+        self.assertTrue(0 < self.port.maxThroughput <= 1 << 20)
+        self.assertTrue(self.port.broadcast_allowed)
+
+    def test_the_wildcard_socket_does_not_broadcast(self) -> None:
+        """It only hears; what is sent goes out of an own address."""
+        ReopeningDatagramProtocol(self.reactor, "", 5001).open()
+        self.assertFalse(self.port.broadcast_allowed)
+
+    def test_closing(self) -> None:
+        """It stays closed, and no timer is left; closing what is not open is no error."""
+        self.successResultOf(self.protocol.close())
+        self.protocol.open()
+        self.successResultOf(self.protocol.close())
+        self.assertEqual((self.reactor.udp_ports, self.reactor.getDelayedCalls()), ([], []))
+        self.assertFalse(self.protocol.listening)
+
+
+class ReopeningTests(UdpTestCase):
+    def test_a_port_that_is_taken(self) -> None:
+        """It is tried again after 1, 2, 4 … s, up to 30, until it is free."""
+        self.reactor.taken.add(HERE)
+        self.protocol.open()
+        self.assertFalse(self.protocol.listening)
+        tries: list[float] = []
+        begin = self.reactor.seconds()
+        real = self.reactor.listenMulticast
+
+        def listen(*arguments: object, **options: object) -> object:
+            tries.append(round(self.reactor.seconds() - begin))
+            return real(*arguments, **options)
+
+        self.patch(self.reactor, "listenMulticast", listen)
+        self.reactor.pump([0.5] * 300)
+        self.assertEqual(tries, [1, 3, 7, 15, 31, 61, 91, 121])
+        self.reactor.taken.clear()
+        self.opened_after()
+
+    def test_closed_by_an_error(self) -> None:
+        """Twisted closes a UDP port for good at an unexpected error: it is opened again."""
+        self.protocol.open()
+        self.port.break_down()
+        self.assertFalse(self.protocol.listening)
+        self.assertAlmostEqual(self.opened_after(), 1.0, places=0)
+        self.port.break_down()
+        self.assertAlmostEqual(self.opened_after(), 1.0, places=0)
+
+    def test_not_reopened_after_the_end(self) -> None:
+        """A socket that was closed while it waited to be opened again stays closed."""
+        self.protocol.open()
+        self.port.break_down()
+        self.successResultOf(self.protocol.close())
+        self.reactor.pump([1.0] * 60)
+        self.assertEqual(self.reactor.udp_ports, [])
+
+    def test_an_interface_that_is_gone(self) -> None:
+        """An error that is no CannotListenError is survived too."""
+        self.patch(self.reactor, "_check", self.no_such_address)
+        self.protocol.open()
+        self.assertFalse(self.protocol.listening)
+        del self.reactor._check
+        self.opened_after()
+
+    def no_such_address(self, interface: str, port: int) -> None:
+        raise OSError(99, "Cannot assign requested address")
+
+
+class RestingTests(UdpTestCase):
+    def test_a_moment_without_reading(self) -> None:
+        """The read loop ends at once, and reading goes on after the moment."""
+        self.protocol.open()
+        before = self.port.maxThroughput
+        self.protocol.let_go(0.05)
+        self.assertEqual((self.port.events, self.port.maxThroughput), (["stop reading"], 0))
+        self.reactor.advance(0.05)
+        self.assertEqual(self.port.events, ["stop reading", "start reading"])
+        self.assertEqual(self.port.maxThroughput, before)
+
+    def test_a_socket_that_was_replaced_meanwhile(self) -> None:
+        """The new one is not touched, nor is one that is closed."""
+        self.protocol.open()
+        self.protocol.let_go(5.0)
+        self.port.break_down()
+        self.opened_after()
+        self.reactor.advance(5.0)
+        self.assertEqual(self.port.events, [])
+        self.protocol.let_go(5.0)
+        self.successResultOf(self.protocol.close())
+        self.reactor.advance(5.0)
+        self.protocol.let_go(5.0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
