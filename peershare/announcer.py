@@ -61,7 +61,6 @@ class AnnouncerProtocol(ReopeningDatagramProtocol):
         """Send one datagram to each broadcast address; False if none could be reached."""
         transport: Any = self.transport
         if self.muted:
-            self.problem = self.muted
             return False
         if transport is None:
             self.problem = f"UDP {self.interface}:{self.port} is not open"

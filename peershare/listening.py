@@ -158,25 +158,34 @@ class Listening(Service):
             except CannotListenError:
                 continue
             break
-        if sockets.tcp is None or sockets.tcp is before:
-            return
-        if before is not None:
-            maybeDeferred(before.stopListening).addErrback(self._log_failure)
-        address: Any = sockets.tcp.getHost()
-        sockets.tcp_port = address.port
-        self._say(link, sockets, wanted)
+        if sockets.tcp is None:
+            self._mute(sockets, f"no TCP port of {link.address} can be used, so nothing is shared")
+        elif sockets.tcp is not before:
+            if before is not None:
+                maybeDeferred(before.stopListening).addErrback(self._log_failure)
+            address: Any = sockets.tcp.getHost()
+            sockets.tcp_port = address.port
+            self._say(link, sockets, wanted)
 
     def _say(self, link: Link, sockets: _Sockets, wanted: int) -> None:
         self._log.info(
             "serving chunks on {address}:{port}", address=link.address, port=sockets.tcp_port
         )
-        sockets.announcer.muted = ""
         if sockets.tcp_port != wanted:
-            sockets.announcer.muted = (
+            self._mute(
+                sockets,
                 f"TCP port {wanted} of {link.address} is taken by another program: classic peers"
-                " could not fetch, so nothing is announced there; free the port to go on"
+                " could not fetch, so nothing is announced there; free the port to go on",
             )
-            self._log.warn("{problem}", problem=sockets.announcer.muted)
+        elif sockets.announcer.muted:
+            sockets.announcer.muted = ""
+            self._announcer.shares_changed()
+
+    def _mute(self, sockets: _Sockets, problem: str) -> None:
+        """Announce nothing on this link: what is told there could not be fetched."""
+        if problem != sockets.announcer.muted:
+            self._log.warn("{problem}", problem=problem)
+        sockets.announcer.muted = problem
 
     def _log_failure(self, failure: Any) -> None:
         self._log.failure("closing a socket failed", failure=failure)
