@@ -22,8 +22,7 @@ from peershare.client.tables import (
     peers_sheet,
     plain_lines,
 )
-from peershare.client.wording import safe, size_text, span_text
-from peershare.content.names import display
+from peershare.client.wording import about, safe, size_text, span_text
 from peershare.status import ShareStatus
 
 # An own node has just begun to listen; peers that hear it answer within a fraction of a second.
@@ -37,9 +36,11 @@ class Commands:
         self._console = console
         self._reactor = reactor
         self._json = json
+        self._listened = False
 
     async def listen(self, client: ApiClient, seconds: float | None, *, own: bool) -> None:
         """Give the network time to be heard: `seconds`, or what an own node needs."""
+        self._listened = True
         if seconds is None:
             if not own:
                 return
@@ -52,6 +53,11 @@ class Commands:
                 Style.DIM,
             )
         await deferLater(self._reactor, seconds)
+
+    async def listen_once(self, client: ApiClient, *, own: bool) -> None:
+        """The same before the first answer of a node that has just begun."""
+        if not self._listened:
+            await self.listen(client, None, own=own)
 
     async def contents(self, client: ApiClient) -> ExitStatus:
         """Show what is on the network."""
@@ -77,7 +83,7 @@ class Commands:
             try:
                 status = await client.share(str(absolute(path)))
             except ClientError as error:
-                self._console.note(f"{display(path, 1_000)}: {error}", Style.BAD)
+                self._console.note(about(path, str(error)), Style.BAD)
                 statuses.append(error.status)
                 continue
             shared.append(status)

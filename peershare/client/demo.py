@@ -145,14 +145,10 @@ def _show(stream: TextIO, home: Path, first: Peer, second: Peer, third: Peer) ->
         third,
     )
     say(f"   {third.address} has heard {first.address} and {second.address}.")
-    say(
-        f"3. {third.address} downloads it: `peershare get forest`.  In the middle of the second chunk"
-    )
-    say("   the peer that gives is killed.  Watch the download go on from the other one.")
+    say(f"3. {third.address} downloads it: `peershare get forest`.  In the middle of the second")
+    say("   chunk the peer that gives is killed.  Watch the download go on from the other one.")
     giver = _download(third, (first, second))
-    say(
-        f"   *** {giver.address} (process {giver.pid}) was killed, and that was to be seen above ***"
-    )
+    say(f"   *** {giver.address} (process {giver.pid}) was killed: that was the failover above ***")
     found = list(third.share.glob("forest*"))
     if not found or found[0].read_bytes() != picture:
         raise DemoError(f"what arrived is not the picture: {found}")

@@ -34,7 +34,7 @@ from peershare.client.requests import (
 from peershare.client.screen import Screen
 from peershare.client.session import Session
 from peershare.client.terminal import KeyMode
-from peershare.client.wording import safe
+from peershare.client.wording import about, safe
 from peershare.status import ContentsChanged, ContentStatus, Event
 
 _MOST_CHOICES = 60
@@ -134,7 +134,7 @@ class Interactive:
         if failure.check(CancelledError):
             return
         if failure.check(ClientError):
-            self._console.note(f"{safe(line)}: {failure.getErrorMessage()}", Style.BAD)
+            self._console.note(about(line, failure.getErrorMessage()), Style.BAD)
             return
         self._log.failure("a request at the prompt failed", failure=failure)
 

@@ -62,9 +62,9 @@ class Patience:
         """Whether anybody was known to have it."""
         return self._heard_at is not None
 
-    def seconds_spent(self, now: float) -> float:
-        """How long it has been going on, the waiting for a peer not counted."""
-        return now - self._heard_at if self._heard_at is not None else 0.0
+    def seconds_spent(self, now: float) -> float | None:
+        """How long it has been going on since a peer was known; None if that was not seen."""
+        return now - self._heard_at if self._heard_at is not None else None
 
     def seconds_left(self, now: float) -> float | None:
         """How long it lasts if nothing happens; None: for ever."""

@@ -14,7 +14,7 @@ from peershare.client.lines import LineSource
 from peershare.client.outcome import ClientError, ExitStatus, worst
 from peershare.client.requests import HELP, WITH_ARGUMENT, Request, parse_line
 from peershare.client.session import Session
-from peershare.client.wording import safe
+from peershare.client.wording import about
 
 _HISTORY_LINES = "20"
 
@@ -23,12 +23,20 @@ class Performer:
     """Does what is asked for, one request at a time."""
 
     def __init__(
-        self, session: Session, console: Console, follower: Follower, commands: Commands
+        self,
+        session: Session,
+        console: Console,
+        follower: Follower,
+        commands: Commands,
+        *,
+        interactive: bool,
     ) -> None:
+        """`interactive`: somebody is there who can ask again later."""
         self._session = session
         self._console = console
         self._follower = follower
         self._commands = commands
+        self._interactive = interactive
 
     async def perform(self, request: Request) -> ExitStatus:
         """Do it, to its end.  Raises `ClientError`."""
@@ -41,6 +49,8 @@ class Performer:
             self._console.data(HELP)
             return ExitStatus.DONE
         client = await self._session.client()
+        if verb in ("list", "peers") and not self._interactive:
+            await self._commands.listen_once(client, own=self._session.hosting.is_own)
         if verb == "list":
             return await self._commands.contents(client)
         if verb == "peers":
@@ -64,6 +74,6 @@ async def perform_lines(performer: Performer, stdin: LineSource, console: Consol
         try:
             statuses.append(await performer.perform(request))
         except ClientError as error:
-            console.note(f"{safe(line)}: {error}", Style.BAD)
+            console.note(about(line, str(error)), Style.BAD)
             statuses.append(error.status)
     return worst(statuses)

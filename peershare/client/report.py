@@ -11,7 +11,7 @@ import msgspec
 
 from peershare.client.console import Console, Style
 from peershare.client.outcome import ExitStatus, Outcome
-from peershare.client.wording import safe
+from peershare.client.wording import about, safe
 from peershare.status import (
     FINAL_STATES,
     DownloadChanged,
@@ -115,7 +115,7 @@ class HumanReport:
 
     def say(self, name: str, text: str) -> None:
         """Something that the user should know."""
-        self._console.note(f"{safe(name)}: {text}")
+        self._console.note(about(name, text))
 
     def ended(self, identifier: str, outcome: Outcome) -> None:
         """The final path on stdout, the sentence on stderr."""
@@ -123,7 +123,7 @@ class HumanReport:
             self._board.remove(identifier)
         done = outcome.status is ExitStatus.DONE
         style = Style.GOOD if done else Style.BAD
-        self._console.note(f"{safe(outcome.name)}: {outcome.message}", style)
+        self._console.note(about(outcome.name, outcome.message), style)
         if done:
             mark = "verified" if outcome.verified else "unverified"
             self._console.data(f"{safe(outcome.path)}\t{mark}")
@@ -141,10 +141,10 @@ class JsonReport:
 
     def say(self, name: str, text: str) -> None:
         """Something that the user should know."""
-        self._console.note(f"{safe(name)}: {text}")
+        self._console.note(about(name, text))
 
     def ended(self, identifier: str, outcome: Outcome) -> None:
         """The outcome is the last line about a name."""
         self._console.data(msgspec.json.encode(outcome).decode())
         if outcome.status is not ExitStatus.DONE:
-            self._console.note(f"{safe(outcome.name)}: {outcome.message}")
+            self._console.note(about(outcome.name, outcome.message))

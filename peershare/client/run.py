@@ -161,7 +161,7 @@ class Client:
     async def _prompt(self) -> ExitStatus:
         screen = self._console.screen
         if screen is None or not os.isatty(0):
-            performer = self._performer(self._follower(self._limits()))
+            performer = self._performer(self._limits(), interactive=False)
             self._stdin.open(self._lines)
             return await perform_lines(performer, self._lines, self._console)
         from peershare.client.interactive import Interactive, Parts
@@ -171,7 +171,7 @@ class Client:
             session=self._session,
             console=self._console,
             screen=screen,
-            performer=self._performer(self._follower(limits)),
+            performer=self._performer(limits, interactive=True),
             commands=self._commands,
             limits=limits,
             final=self._limits(),
@@ -192,8 +192,14 @@ class Client:
             report = HumanReport(self._console, self._reactor)
         return Follower(self._session, self._reactor, limits, report)
 
-    def _performer(self, follower: Follower) -> Performer:
-        return Performer(self._session, self._console, follower, self._commands)
+    def _performer(self, limits: Limits, *, interactive: bool) -> Performer:
+        return Performer(
+            self._session,
+            self._console,
+            self._follower(limits),
+            self._commands,
+            interactive=interactive,
+        )
 
     def _say_ignored(self) -> None:
         """A service that runs has its own settings."""

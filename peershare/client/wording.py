@@ -52,6 +52,12 @@ def safe(text: str) -> str:
     return display(text, _TEXT_LIMIT)
 
 
+def about(name: str, text: str) -> str:
+    """A sentence with what it is about before it, unless it begins with that itself."""
+    begins = text.startswith((name, repr(name)))
+    return text if begins else f"{safe(name)}: {text}"
+
+
 def givers_text(given: Mapping[str, int]) -> str:
     """Who gave how much: ` from 198.18.0.2 (1.0 MB) and 198.18.0.3 (210 kB)`."""
     if len(given) <= 1:
@@ -60,12 +66,13 @@ def givers_text(given: Mapping[str, int]) -> str:
     return f" from {', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def done_text(status: DownloadStatus, seconds: float) -> str:
-    """The sentence for a download that is complete, after so long."""
+def done_text(status: DownloadStatus, seconds: float | None) -> str:
+    """The sentence for a download that is complete, after so long if that is known."""
     size = size_text(status.size or status.received)
     if not status.given:
         return f"it was complete already ({size})"
-    return f"done, {size} in {span_text(max(seconds, 0.001))}{givers_text(status.given)}"
+    spent = f" in {span_text(seconds)}" if seconds is not None else ""
+    return f"done, {size}{spent}{givers_text(status.given)}"
 
 
 def kept_text(status: DownloadStatus) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from blake3 import blake3
@@ -150,6 +151,8 @@ class PartFile:
             os.fsync(self._descriptor)
             final = place_at_free_name(self.folder, wanted, self.path, move_without_overwriting)
             self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.parent.rmdir()  # unless other downloads are in it
             sync_folder(self.folder)
         self.close()
         return final

@@ -9,12 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import PeerError, Reason
 from peershare.wire.request import (
-    MAX_ASKED_BYTES,
     MAX_REQUEST_BYTES,
     RequestDecoder,
     encode_request,
 )
 
+BUFFER_BYTES = 1_024  # of the classic uploaders, which read once
 REQUESTS = {
     b'{"requested_content": "forest_1"}': "forest_1",
     b'{"requested content": "forest_1"}': "forest_1",
@@ -54,15 +54,15 @@ class EncodeRequestTests(SynchronousTestCase):
 
     def test_longer(self) -> None:
         """Where three keys are too long for a buffer of 1,024 bytes, one must do."""
-        spare = MAX_ASKED_BYTES - len(encode_request(""))
+        spare = BUFFER_BYTES - len(encode_request(""))
         self.assertEqual(len(json.loads(encode_request("x" * (spare // 3)))), 3)
         asked = encode_request("x" * (spare // 3 + 1))
         self.assertEqual(json.loads(asked), {"requested_content": "x" * (spare // 3 + 1)})
 
     def test_too_long(self) -> None:
         """A name that does not fit even so cannot be asked for, and that is the peer's fault."""
-        room = MAX_ASKED_BYTES - len(json.dumps({"requested_content": ""}))
-        self.assertEqual(len(encode_request("x" * room)), MAX_ASKED_BYTES)
+        room = BUFFER_BYTES - len(json.dumps({"requested_content": ""}))
+        self.assertEqual(len(encode_request("x" * room)), BUFFER_BYTES)
         with self.assertRaises(PeerError) as caught:
             encode_request("x" * (room + 1))
         self.assertEqual(caught.exception.reason, Reason.UNASKABLE)
@@ -75,7 +75,7 @@ class EncodeRequestTests(SynchronousTestCase):
         except PeerError:
             self.assertGreater(len(json.dumps(name)), 900)
             return
-        self.assertLessEqual(len(asked), MAX_ASKED_BYTES)
+        self.assertLessEqual(len(asked), BUFFER_BYTES)
         self.assertTrue(asked.isascii())
         self.assertEqual(RequestDecoder().feed(asked), name)
 
