@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from random import Random
@@ -103,7 +104,7 @@ class ScheduleTests(Announcing):
         """Every 54 to 60 s: jitter only shortens, so that all is repeated within 120 s."""
         self.started()
         moments = self.run_for(600.0, 0.1)
-        gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(moments)]
         self.assertEqual(len(gaps), 9)
         for gap in gaps:
             self.assertTrue(53.9 <= gap <= 60.1, gaps)
@@ -132,7 +133,7 @@ class ScheduleTests(Announcing):
         for _ in range(60):
             self.announcer.newcomer_heard()
             moments += [round(self.reactor.seconds() + m, 2) for m in self.run_for(0.5)]
-        gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(moments)]
         self.assertTrue(2 <= len(gaps) <= 3, gaps)
         for gap in gaps:
             self.assertGreaterEqual(gap, ANSWER_GAP_SECONDS - 0.6)

@@ -152,6 +152,18 @@ class ViewTests(SynchronousTestCase):
             ),
         )
 
+    def test_order_survives_another_spelling(self) -> None:
+        """An address that spells a chunk anew keeps its place."""
+        dictionary = heard(("a", ["x 1"]), ("b", ["x_1"]), ("a", ["x_1"]))
+        self.assertEqual(dictionary.bases(NOW)[0].addresses, ("a", "b"))
+        self.assertEqual(asked(dictionary.lookup("x", NOW))[0], ["a x_1", "b x_1"])
+
+    def test_silent_address(self) -> None:
+        """An address with nothing to tell is known for a lifetime as well."""
+        dictionary = heard(("a", []))
+        self.assertEqual(len(dictionary.addresses(NOW + 179.9)), 1)
+        self.assertEqual(dictionary.addresses(NOW + 180), ())
+
     def test_addresses(self) -> None:
         """Every address has its names, its number of chunks and when it was last heard."""
         dictionary = heard(("b", ["x_2", "x_1", "y_1"]), ("a", []))

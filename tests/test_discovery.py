@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from ipaddress import IPv4Address, IPv4Network
@@ -201,7 +202,7 @@ class DictionaryFileTests(FileTestCase):
             self.tell(f"f{number}_1")
             self.reactor.advance(0.1)
             inodes.append(self.path.stat().st_ino)
-        changes = sum(a != b for a, b in zip(inodes, inodes[1:], strict=False))
+        changes = sum(a != b for a, b in itertools.pairwise(inodes))
         self.assertTrue(3 <= changes <= 4, changes)
         self.reactor.advance(1.0)
         self.assertEqual(len(json.loads(self.path.read_text())), 40)

@@ -90,9 +90,7 @@ class BroadcastTests(SynchronousTestCase):
     def test_each_interface_its_own(self) -> None:
         """As the system tells it; the limited one where it tells none."""
         bare = interface("198.18.9.5/24", "eth1", None)
-        self.assertEqual(
-            self.broadcasts(*find(LAN, bare)), [["198.18.0.255"], ["255.255.255.255"]]
-        )
+        self.assertEqual(self.broadcasts(*find(LAN, bare)), [["198.18.0.255"], ["255.255.255.255"]])
 
     def test_loopback_has_no_limited_broadcast(self) -> None:
         """It would leave by the default route: the network's own is used."""

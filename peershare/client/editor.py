@@ -1,27 +1,26 @@
-"""The line editor of the prompt: keys in, lines out.
+"""The line editor of the prompt: keys in, lines out, drawn on the `Screen`.
 
-Twisted's `HistoricRecvLine` knows the keys, the history and the buffer; but it knows neither
-UTF-8 nor lines longer than the terminal is wide, and it draws as if nobody else did.  So its own
-output goes nowhere, and the buffer is drawn by the `Screen` after each burst of keys.
-Not for: what a line means.
+Twisted's `ServerProtocol` turns bytes into keys; what else it can do to a terminal is not used.
+(Its `RecvLine` would install a reactor when it is imported, knows no UTF-8, and draws as if
+nobody else did.)  Not for: what a line means.
 """
 
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from collections.abc import Callable
 from typing import Protocol
 
-from twisted.conch.insults.insults import ServerProtocol
-from twisted.conch.recvline import HistoricRecvLine
+from twisted.conch.insults.insults import ServerProtocol, TerminalProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from peershare.client.linebuffer import MAX_LINE_CHARACTERS, LineBuffer
 from peershare.client.screen import InputLine, Screen
 from peershare.content.names import display
 
 PROMPT = "peershare> "
-MAX_LINE_CHARACTERS = 4_096
 
 
 class EditorEvents(Protocol):
@@ -43,143 +42,119 @@ class EditorEvents(Protocol):
         """Tab: the line, completed as far as it can be."""
 
 
-class Editor(HistoricRecvLine):
-    """Edits one line after the other on a screen."""
+class Editor(TerminalProtocol):
+    """Edits one line after the other."""
 
     def __init__(self, screen: Screen, events: EditorEvents) -> None:
         self._screen = screen
         self._events = events
+        self._buffer = LineBuffer()
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._closed = False
+        self._keys = self._bindings()
+
+    def _bindings(self) -> dict[bytes, Callable[[], None]]:
+        """What each key does."""
+        buffer, keys = self._buffer, ServerProtocol
+        names: dict[str, Callable[[], None]] = {
+            "LEFT_ARROW": buffer.left,
+            "RIGHT_ARROW": buffer.right,
+            "UP_ARROW": buffer.older,
+            "DOWN_ARROW": buffer.newer,
+            "HOME": buffer.home,
+            "END": buffer.end,
+            "DELETE": buffer.delete,
+        }
+        return {
+            **{getattr(keys, name): action for name, action in names.items()},
+            b"\x01": buffer.home,
+            b"\x02": buffer.left,
+            b"\x03": self._interrupt,
+            b"\x04": self._end_of_input,
+            b"\x05": buffer.end,
+            b"\x06": buffer.right,
+            b"\x08": buffer.backspace,
+            b"\t": self._complete,
+            b"\n": self._enter,
+            b"\x0b": buffer.kill_to_end,
+            b"\x0c": self._screen.clear,
+            b"\r": self._enter,
+            b"\x0e": buffer.newer,
+            b"\x10": buffer.older,
+            b"\x15": buffer.kill_to_start,
+            b"\x17": buffer.kill_word,
+            b"\x1a": self._events.suspended,
+            b"\x7f": buffer.backspace,
+        }
 
     def connectionMade(self) -> None:
         """Twisted: keys may come."""
-        super().connectionMade()
-        self.keyHandlers.update(
-            {
-                b"\x01": self.handle_HOME,
-                b"\x02": self.handle_LEFT,
-                b"\x03": self.handle_INTERRUPT,
-                b"\x04": self.handle_EOF,
-                b"\x05": self.handle_END,
-                b"\x06": self.handle_RIGHT,
-                b"\x08": self.handle_BACKSPACE,
-                b"\x0b": self.handle_KILL_END,
-                b"\x0c": self._screen.clear,
-                b"\x0e": self.handle_DOWN,
-                b"\x10": self.handle_UP,
-                b"\x15": self.handle_KILL_LINE,
-                b"\x17": self.handle_KILL_WORD,
-                b"\x1a": self._events.suspended,
-            }
-        )
         self.draw()
-
-    def initializeScreen(self) -> None:
-        """Twisted: the screen is the console's; only the mode is set."""
-        self.setInsertMode()
 
     def keystrokeReceived(self, keyID: bytes, modifier: object) -> None:
         """Twisted: a key, or one byte of a character."""
+        if modifier is not None:
+            return  # Alt and Shift with a key mean nothing here
         if self._closed:
             if keyID == b"\x03":
                 self._events.interrupted()
             return
-        handler = self.keyHandlers.get(keyID)
-        if modifier is not None:
-            return  # Alt and Shift with a key mean nothing here
-        if handler is not None:
-            handler()
+        action = self._keys.get(keyID)
+        if action is not None:
+            action()
         elif len(keyID) == 1 and keyID >= b" ":
-            self.characterReceived(keyID, False)
+            self._buffer.insert(self._decoder.decode(keyID))
 
-    def characterReceived(self, ch: bytes, moreCharactersComing: bool) -> None:
-        """Twisted: one byte of a character to insert."""
-        for character in self._decoder.decode(ch):
-            if len(self.lineBuffer) < MAX_LINE_CHARACTERS:
-                self.lineBuffer.insert(self.lineBufferIndex, character.encode())
-                self.lineBufferIndex += 1
-
-    def handle_TAB(self) -> None:
-        """Twisted: complete what is before the cursor, if that is all of it."""
-        if self.lineBufferIndex == len(self.lineBuffer):
-            line = b"".join(self.lineBuffer).decode()
-            self._set_line(self._events.completed(line))
-
-    def handle_INTERRUPT(self) -> None:
-        """Ctrl-C: away with the line, or with us."""
-        if self.lineBuffer:
-            self._set_line("")
-        else:
-            self._events.interrupted()
-
-    def handle_EOF(self) -> None:
-        """Ctrl-D: the end on an empty line, else the character under the cursor."""
-        if self.lineBuffer:
-            self.handle_DELETE()
-        else:
-            self._events.input_ended()
-
-    def handle_KILL_END(self) -> None:
-        """Ctrl-K: away with what is behind the cursor."""
-        del self.lineBuffer[self.lineBufferIndex :]
-
-    def handle_KILL_LINE(self) -> None:
-        """Ctrl-U: away with what is before the cursor."""
-        del self.lineBuffer[: self.lineBufferIndex]
-        self.lineBufferIndex = 0
-
-    def handle_KILL_WORD(self) -> None:
-        """Ctrl-W: away with the word before the cursor."""
-        start = self.lineBufferIndex
-        while start and self.lineBuffer[start - 1] == b" ":
-            start -= 1
-        while start and self.lineBuffer[start - 1] != b" ":
-            start -= 1
-        del self.lineBuffer[start : self.lineBufferIndex]
-        self.lineBufferIndex = start
-
-    def handle_INSERT(self) -> None:
-        """Twisted: there is no typing over here."""
-
-    def lineReceived(self, line: bytes) -> None:
-        """Twisted: a line was entered."""
-        text = line.decode()
-        self.draw()
-        self._screen.print(PROMPT + display(text, MAX_LINE_CHARACTERS))
-        self._events.line_entered(text)
+    def unhandledControlSequence(self, seq: bytes) -> None:
+        """Twisted: a key that means nothing here."""
 
     def draw(self) -> None:
         """Show the line as it is now."""
         if not self._closed:
-            shown = [display(character.decode()) for character in self.lineBuffer]
-            self._screen.set_input(InputLine(PROMPT, shown, self.lineBufferIndex))
+            shown = [display(character) for character in self._buffer.characters]
+            self._screen.set_input(InputLine(PROMPT, shown, self._buffer.cursor))
 
     def close(self) -> None:
         """Take no more lines; Ctrl-C still counts."""
-        self._closed = True
-        self._screen.set_input(None)
+        if not self._closed:
+            self._closed = True
+            self._screen.set_input(None)
 
     def connectionLost(self, reason: Failure) -> None:
         """Twisted: the terminal is gone."""
         if not self._closed:
             self._events.input_ended()
 
-    def _set_line(self, line: str) -> None:
-        self.lineBuffer = [character.encode() for character in line]
-        self.lineBufferIndex = len(self.lineBuffer)
+    def _enter(self) -> None:
+        line = self._buffer.take()
+        self.draw()
+        self._screen.print(PROMPT + display(line, MAX_LINE_CHARACTERS))
+        self._events.line_entered(line)
+
+    def _complete(self) -> None:
+        if self._buffer.cursor == len(self._buffer.characters):
+            self._buffer.set(self._events.completed(self._buffer.text))
+
+    def _interrupt(self) -> None:
+        if self._buffer.characters:
+            self._buffer.set("")
+        else:
+            self._events.interrupted()
+
+    def _end_of_input(self) -> None:
+        if self._buffer.characters:
+            self._buffer.delete()
+        else:
+            self._events.input_ended()
 
 
 @implementer(IHalfCloseableProtocol)
 class KeyReader(ServerProtocol):
-    """Turns what a terminal sends into keys; what the editor writes back goes nowhere."""
+    """Turns what a terminal sends into keys; it writes nothing, the screen draws."""
 
     def __init__(self, editor: Editor) -> None:
         super().__init__(lambda: editor)
         self._editor = editor
-
-    def write(self, data: bytes) -> None:
-        """Twisted: the screen draws, nobody else."""
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: keys."""
@@ -192,6 +167,3 @@ class KeyReader(ServerProtocol):
 
     def writeConnectionLost(self) -> None:
         """Twisted: there is no terminal to write to any more."""
-
-    def reset(self) -> None:
-        """Twisted: a terminal that is not ours alone is not reset."""

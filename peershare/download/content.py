@@ -13,23 +13,22 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from peershare.content.chunks import CHUNK_COUNT
 from peershare.dictionary import Found
 from peershare.download.attempt import Attempt
 from peershare.download.context import DownloadContext
-from peershare.download.dialling import as_peer_error
 from peershare.download.machine import download_machine
 from peershare.download.plan import ChunkPlan
 from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
 from peershare.download.storing import PartStore
-from peershare.errors import AmbiguousNameError, LocalError, PeerError, StorageError
+from peershare.errors import LocalError, PeerError, StorageError
 from peershare.status import FINAL_STATES, DownloadState
 from peershare.timers import Alarm
 from peershare.wire.request import encode_request
 
 DISK_RETRY_SECONDS = 5.0
-_NOBODY = Found(extension="", sources=((),) * CHUNK_COUNT)
+# A large chunk that is being checked when the download ends is waited for so long.
+HURRY_SECONDS = 1.0
 
 
 class ContentDownload:
@@ -55,6 +54,7 @@ class ContentDownload:
         self._extension = ""
         self.state = DownloadState.SEARCHING
         self.problem = ""
+        self._blocked = False  # by our disk, since the last chunk
         self.path = ""
         self.given: dict[str, int] = {}
         self.started_at = self._reactor.seconds()
@@ -90,7 +90,7 @@ class ContentDownload:
 
     def check(self) -> None:
         """Action: see what a former run left."""
-        checked = Deferred.fromCoroutine(self.store.check())
+        checked = self.store.check()
         checked.addCallbacks(lambda _: self._machine.checked(), self._failed)
         checked.addErrback(self._log_failure)
 
@@ -111,7 +111,11 @@ class ContentDownload:
         if disk is not None:
             self._machine.disk_failed(disk)
             return
-        self._choice = self._rounds.next(self._find(), self._reactor.seconds())
+        found = self._find()
+        self._choice = self._rounds.next(found, self._reactor.seconds())
+        if self._choice is None and self._rounds.stalemate(found):
+            self._begin_anew()
+            self._choice = self._rounds.next(found, self._reactor.seconds())
         for number in self._rounds.exhausted(self._choice.number if self._choice else None):
             self.problem = self._report.exhausted(number, self._rounds.tried[number])
         if self._choice is not None:
@@ -126,11 +130,8 @@ class ContentDownload:
 
     def _find(self) -> Found:
         """Who has what; a name that has become ambiguous is a problem shown, and finds nobody."""
-        try:
-            found = self._context.dictionary.lookup(self.name, self._reactor.seconds())
-        except AmbiguousNameError as ambiguous:
-            self.problem = str(ambiguous)
-            return _NOBODY
+        found, problem = self._context.find(self.name)
+        self.problem = problem or self.problem
         self._extension = found.extension or self._extension
         return found
 
@@ -144,23 +145,13 @@ class ContentDownload:
         try:
             request = encode_request(choice.source.asked)
             sink = self.store.sink(choice.number)
-        except PeerError as failed:
-            self._machine.attempt_failed(failed)
-            return
-        except StorageError as failed:
-            self._machine.disk_failed(failed)
+        except (PeerError, StorageError):
+            self._failed(Failure())
             return
         self._attempt = Attempt(choice, request, sink, self._reactor.seconds())
         dialled = self._attempt.dial(self._context.dialler)
-        dialled.addCallbacks(lambda _: self._machine.connected(), self._not_connected)
+        dialled.addCallbacks(lambda _: self._machine.connected(), self._failed)
         dialled.addErrback(self._log_failure)
-
-    def _not_connected(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return  # by halt
-        if not isinstance(failure.value, PeerError):
-            self._log_failure(failure)
-        self._machine.attempt_failed(as_peer_error(failure.value))
 
     def ask(self) -> None:
         """Action: request the chunk."""
@@ -199,7 +190,7 @@ class ContentDownload:
         self.store.keep(number, at_front)
         self._rounds.arrived(number, address)
         self._context.dictionary.contacted(address)
-        self.problem = ""
+        self.problem, self._blocked = "", False
         self._report.arrived(number, address, length, self._reactor.seconds() - attempt.started)
 
     def fail_over(self, error: PeerError) -> None:
@@ -217,10 +208,12 @@ class ContentDownload:
         then = upcoming.source.address if upcoming else None
         self._report.failed(number, address, received, seconds, error, then)
         if self.plan.outvoted():
-            numbers = self.plan.begin_anew()
-            self.store.drop(numbers)
-            self._rounds.forget()
-            self._report.outvoted(numbers)
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        numbers = self._rounds.begin_anew()
+        self.store.drop(numbers)
+        self._report.outvoted(numbers)
 
     # -- waiting
 
@@ -240,9 +233,10 @@ class ContentDownload:
     def await_disk(self, error: LocalError) -> None:
         """Action: our disk is in the way; say what is needed, try again after a while."""
         self._attempt = None
-        if str(error) != self.problem:
-            self._report.blocked(str(error))
         self.problem = str(error)
+        if not self._blocked:  # how much is missing may change, but that is no news
+            self._report.blocked(self.problem)
+        self._blocked = True
         self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
         self._show(DownloadState.BLOCKED)
 
@@ -279,11 +273,16 @@ class ContentDownload:
     def _end(self, state: DownloadState) -> None:
         self.finished_at = self._reactor.seconds()
         self._show(state)
-        self.store.close().chainDeferred(self.ended)
+        closed = self.store.close()
+        self._alarm.set(HURRY_SECONDS, self.store.hurry)
+        closed.addCallback(lambda _: self._alarm.clear())
+        closed.chainDeferred(self.ended)
 
     def _failed(self, failure: Failure) -> None:
         """Their fault, ours (the disk), or a bug: that is logged, and blames nobody."""
         failed = failure.value
+        if isinstance(failed, CancelledError):
+            return  # by halt
         if isinstance(failed, PeerError):
             self._machine.attempt_failed(failed)
             return

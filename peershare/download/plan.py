@@ -4,17 +4,21 @@ Pure.  The classic protocol tells no size and no digest.  All that can be checke
 chunks 1-4 are c bytes long and chunk 5 between max(1, c - 4) and c.  The first whole reply of
 a chunk 1-4 gives c; whatever does not fit it is an *odd* reply.  After a round over all
 addresses the majority decides: if odd replies came for more chunks than are held, it is the
-held ones that do not belong, and the plan begins anew without them.
+held ones that do not belong, and the plan begins anew without them.  It also does where all
+that is missing is odd, round after round, and somebody else has a whole file of that name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from peershare.content.chunks import CHUNK_COUNT, chunk_fits, chunk_offset
 from peershare.errors import PeerError, Reason
 
 _ODD = {Reason.SHORT, Reason.SURPLUS}
+# So many odd replies of one address: its chunk was not cut short, it belongs to another file.
+_PATIENCE = 3
 NUMBERS = range(1, CHUNK_COUNT + 1)
 
 
@@ -122,10 +126,23 @@ class ChunkPlan:
         """Whether more chunks speak against c than for it."""
         return len(self.odd) > len(self.held) > 0
 
+    def stalemate(self, whole: Set[str]) -> bool:
+        """Whether nobody can give the rest, but somebody else could give a whole file.
+
+        That is one of the addresses `whole` that gave nothing of what is held, and whose reply
+        for a missing chunk was odd again and again.
+        """
+        missing = self.missing()
+        if not self.held or not missing or any(number not in self.odd for number in missing):
+            return False
+        others = whole - self.suspects - {chunk.source for chunk in self.held.values()}
+        replies = self.odd[missing[0]]
+        return any(replies[a].times >= _PATIENCE for a in others if a in replies)
+
     def begin_anew(self) -> tuple[int, ...]:
-        """Let go of what was outvoted; return the chunks that are held no more."""
+        """Let go of what does not belong; return the chunks that are held no more."""
         dropped = tuple(self.held)
-        self.suspects = {chunk.source for chunk in self.held.values()}
+        self.suspects |= {chunk.source for chunk in self.held.values()}
         self.held.clear()
         self.odd.clear()
         self.chunk_size = None

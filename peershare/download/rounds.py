@@ -38,6 +38,7 @@ class Rounds:
         self._busy = busy
         self._backoff = FIRST_BACKOFF_SECONDS
         self._progressed = False
+        self._started_over = False
         self._warned: set[int] = set()
         self._unreachable_until: dict[str, float] = {}
         self.number = 1
@@ -110,9 +111,24 @@ class Rounds:
         """The next round."""
         self.number += 1
         self._progressed = False
-        self.forget()
+        self._started_over = False
+        self._forget()
 
-    def forget(self) -> None:
-        """Everybody may be asked for everything again."""
+    def stalemate(self, found: Found) -> bool:
+        """Whether it is better to begin anew with somebody who has told all five chunks."""
+        told = ({source.address for source in column} for column in found.sources)
+        return self._plan.stalemate(set.intersection(*told))
+
+    def begin_anew(self) -> tuple[int, ...]:
+        """Let go of the chunks that do not belong, and return them; everybody may be asked again.
+
+        That once a round: replies that never agree must not become a loop without rest.
+        """
+        if not self._started_over:
+            self._started_over = True
+            self._forget()
+        return self._plan.begin_anew()
+
+    def _forget(self) -> None:
         self.tried.clear()
         self._warned.clear()

@@ -6,18 +6,17 @@ next chunk is on its way.  Not for: choosing or judging what is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from peershare.content.chunks import ByteRange, chunk_offset
 from peershare.content.kinds import HEAD_BYTES, sniff_extension
 from peershare.content.names import check_file_name, split_name
-from peershare.download.plan import ChunkPlan
+from peershare.download.plan import ChunkPlan, HeldChunk
 from peershare.errors import BadNameError, LocalError, StorageError
 from peershare.library.entries import Workers
 from peershare.library.files import identity_of
@@ -25,17 +24,28 @@ from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
 from peershare.library.parts import PartFile
 
+T = TypeVar("T")
+# A chunk whose size is unknown is tried again once there is so much more room than before.
+_MORE_ROOM_BYTES = 65_536
+
 
 class ChunkSink:
     """Writes one chunk at its place in the part file, as it arrives."""
 
-    def __init__(self, part: PartFile, offset: int) -> None:
+    def __init__(self, part: PartFile, offset: int, on_full: Callable[[int], None]) -> None:
+        """`on_full` is called with the end of what there was room for, if there is too little."""
         self._part = part
         self._offset = offset
+        self._on_full = on_full
 
     def write(self, data: bytes) -> None:
         """Take the next bytes.  Raises `StorageError`."""
-        self._part.write_at(data, self._offset)
+        try:
+            self._part.write_at(data, self._offset)
+        except StorageError as error:
+            if error.needed_bytes is not None:
+                self._on_full(self._offset + len(data) - error.needed_bytes)
+            raise
         self._offset += len(data)
 
 
@@ -63,7 +73,9 @@ class PartStore:
         self._part: PartFile | None = None
         self._checked = False
         self._storing: dict[int, Deferred[None]] = {}
-        self._running: set[Deferred[Any]] = set()  # what workers are doing with the part
+        self._busy: set[Deferred[None]] = set()  # what uses the part
+        self._closing = False
+        self._least_room = 0  # bytes: less was not enough for a chunk of unknown size
         self.moving: Deferred[None] | None = None  # while set, the front of the part is in use
         self._error: LocalError | None = None  # why a chunk could not be stored
 
@@ -74,8 +86,14 @@ class PartStore:
             self._part = PartFile(self.folder, f"{self._record.id}-{self.name}.part")
         return self._part
 
-    async def check(self) -> None:
-        """Open the part; keep of a former run's chunks what still hashes to what was recorded."""
+    def check(self) -> Deferred[None]:
+        """Open the part; keep of a former run's chunks what still hashes to what was recorded.
+
+        Fails with `StorageError`.
+        """
+        return self._track(self._check())
+
+    async def _check(self) -> None:
         part = self.part
         if self._checked:
             return
@@ -84,7 +102,9 @@ class PartStore:
         lost: list[ChunkRecord] = []
         for chunk in self._record.chunks if size else ():
             offset = chunk_offset(chunk.number, size or 0)
-            digest = await self._run(part.hash, offset, chunk.length)
+            digest = await self._workers(part.hash, offset, chunk.length)
+            if self._closing:
+                return
             (kept if digest == chunk.digest else lost).append(chunk)
         self._checked = True
         for chunk in kept:
@@ -107,22 +127,46 @@ class PartStore:
         if self._plan.chunk_size is not None:
             # blocks that a former attempt left there are counted twice: room is not exact
             part.check_room(max(0, offset + self._plan.chunk_size - max(part.size, offset)))
-        return ChunkSink(part, offset)
+        else:
+            part.check_room(self._least_room)
+        return ChunkSink(part, offset, self._ran_full)
+
+    def _ran_full(self, reached: int) -> None:
+        """The disk was full at this offset.
+
+        Without a chunk size nothing is held: the room is given back, and nobody is asked again
+        before there is more of it; a peer may send without end.
+        """
+        if self._plan.chunk_size is None:
+            self._least_room = reached + _MORE_ROOM_BYTES
+            self.part.truncate()
 
     def keep(self, number: int, at_front: bool) -> None:
         """Store a chunk that the plan has accepted; `at_front`: it lies where chunk 1 belongs."""
-        storing = Deferred.fromCoroutine(self._keep(number, at_front))
-        storing.addErrback(self._not_kept, number)
+        storing = self._track(self._keep(number, at_front))
         self._storing[number] = storing
         if at_front:
             self.moving = storing
 
     async def _keep(self, number: int, at_front: bool) -> None:
-        chunk, size, part = self._plan.held[number], self._plan.chunk_size or 0, self.part
+        """Store it; if that fails it does not count, and `take_error` tells why."""
+        chunk = self._plan.held[number]
+        try:
+            await self._store(number, chunk, at_front)
+        except Exception as error:
+            if self._plan.held.get(number) is chunk:
+                self._plan.drop(number)
+            if not isinstance(error, StorageError):
+                self._log.failure("storing a chunk failed")
+                error = StorageError(f"{self.folder}: chunk {number} could not be stored")
+            self._error = error
+
+    async def _store(self, number: int, chunk: HeldChunk, at_front: bool) -> None:
+        size, part = self._plan.chunk_size or 0, self.part
         offset = chunk_offset(number, size)
         if at_front:
-            await self._run(part.move, 0, offset, chunk.length)
-        digest = await self._run(part.sync_and_hash, offset, chunk.length)
+            await self._workers(part.move, 0, offset, chunk.length)
+        digest = await self._workers(part.sync_and_hash, offset, chunk.length)
         if self._plan.held.get(number) is not chunk:
             return  # outvoted meanwhile
         self._index.set_chunk_size(self._record.id, size)
@@ -130,15 +174,6 @@ class PartStore:
         self._index.add_chunk(self._record.id, record)
         self._plan.mark_stored(number)
         self._tell_library()
-
-    def _not_kept(self, failure: Failure, number: int) -> None:
-        """Storing failed: the chunk does not count, and `take_error` tells why."""
-        self._plan.drop(number)
-        if isinstance(failure.value, StorageError):
-            self._error = failure.value
-        else:
-            self._log.failure("storing a chunk failed", failure=failure)
-            self._error = StorageError(f"{self.folder}: chunk {number} could not be stored")
 
     def take_error(self) -> LocalError | None:
         """Why a chunk could not be stored since this was asked last; None if all is well."""
@@ -161,11 +196,14 @@ class PartStore:
         if error is not None:
             raise error
 
-    async def finish(self, extension: str) -> Path:
-        """Give the file its final name; return the path.  Raises `StorageError`.
+    def finish(self, extension: str) -> Deferred[Path]:
+        """Give the file its final name; fires with the path.  Fails with `StorageError`.
 
         The typed extension wins, then `extension` (told by peers), then what the first bytes say.
         """
+        return self._track(self._finish(extension))
+
+    async def _finish(self, extension: str) -> Path:
         size, part = self._plan.size, self.part
         if size is None:
             raise StorageError(f"{self.folder}: the chunks of {self.name} are not all here")
@@ -173,7 +211,7 @@ class PartStore:
             extension = extension or sniff_extension(part.head(HEAD_BYTES))
         else:
             extension = ""
-        final: Path = await self._run(part.finish, _final_name(self.name, extension), size)
+        final: Path = await self._workers(part.finish, _final_name(self.name, extension), size)
         self._part = None
         identity = identity_of(final)
         if identity is not None:
@@ -186,25 +224,31 @@ class PartStore:
 
         Fires once nothing is being stored any more: a worker may still be using the file.
         """
-        settled: Deferred[Any] = DeferredList(list(self._running))
+        self._closing = True
+        settled: Deferred[Any] = DeferredList(list(self._busy))
         return settled.addCallback(self._close)
+
+    def hurry(self) -> None:
+        """Whatever is being read of the part is not worth waiting for any more."""
+        if self._part is not None:
+            self._part.abandon()
 
     def _close(self, _: object) -> None:
         if self._part is not None:
             self._part.close()
             self._part = None
 
-    def _run(self, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
-        """Run a blocking function in a worker, and know that it runs."""
-        running: Deferred[Any] = Deferred()
-        self._running.add(running)
+    def _track(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        """Do this, and know how long it uses the part."""
+        busy: Deferred[None] = Deferred()
+        self._busy.add(busy)
 
-        def ended(result: Any) -> Any:
-            self._running.discard(running)
-            running.callback(None)
+        def ended(result: T) -> T:
+            self._busy.discard(busy)
+            busy.callback(None)
             return result
 
-        return self._workers(function, *arguments).addBoth(ended)
+        return Deferred.fromCoroutine(work).addBoth(ended)
 
     def _tell_library(self) -> None:
         size = self._plan.chunk_size or 0

@@ -44,6 +44,7 @@ class PartFile:
         """Open or make `folder/.peershare/name`.  Raises `StorageError`."""
         self.folder = folder
         self.path = folder / PART_FOLDER / name
+        self._abandoned = False
         parent = self.path.parent
         with storage_errors(folder, "write into this folder"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,15 @@ class PartFile:
                 more - free,
             )
 
+    def truncate(self) -> None:
+        """Give all its room back to the disk.  Raises `StorageError`."""
+        with storage_errors(self.path, "cut off"):
+            os.ftruncate(self._descriptor, 0)
+
+    def abandon(self) -> None:
+        """Have a worker that is reading give up soon: nobody waits for what it finds."""
+        self._abandoned = True
+
     def sync_and_hash(self, offset: int, length: int) -> bytes:
         """Worker: put the range on the disk for good and return its BLAKE3 digest."""
         with storage_errors(self.path, "write to the disk"):
@@ -110,14 +120,17 @@ class PartFile:
         return digest
 
     def hash(self, offset: int, length: int) -> bytes | None:
-        """Worker: the BLAKE3 digest of a range, None if the file does not hold all of it."""
+        """Worker: the BLAKE3 digest of a range.
+
+        None if the file does not hold all of it, or it was abandoned meanwhile.
+        """
         hasher = blake3()
         buffer = bytearray(min(_HASH_BYTES, max(length, 1)))
         view = memoryview(buffer)
         with storage_errors(self.path, "read"):
             while length:
                 count = os.preadv(self._descriptor, [view[: min(len(view), length)]], offset)
-                if count == 0:
+                if count == 0 or self._abandoned:
                     return None
                 hasher.update(view[:count])
                 offset += count

@@ -150,6 +150,43 @@ class DisagreementTests(SynchronousTestCase):
         self.assertEqual((plan.held, plan.odd, plan.chunk_size), ({}, {}, None))
         self.assertEqual(plan.suspects, {"198.18.0.2"})
 
+    def odd(self, plan: ChunkPlan, *numbers: int, times: int, source: str = "198.18.0.3") -> None:
+        """So many odd replies of a source for each of these chunks."""
+        for number in numbers:
+            for _ in range(times):
+                plan.failed(number, source, SHORT, 1)
+
+    def test_a_stalemate(self) -> None:
+        """All that is missing is odd again and again, and its source has told all five."""
+        plan = holding(1, 2, 3)
+        self.odd(plan, 4, 5, times=2)
+        self.assertFalse(plan.stalemate({"198.18.0.3"}), "its end may have come too early")
+        self.odd(plan, 4, 5, times=1)
+        self.assertTrue(plan.stalemate({"198.18.0.3"}))
+        self.assertFalse(plan.stalemate({"198.18.0.4"}), "it has not all five")
+        self.assertFalse(plan.outvoted())
+
+    def test_no_stalemate_while_a_chunk_may_still_come(self) -> None:
+        """A missing chunk without an odd reply may be had from somebody tomorrow."""
+        plan = holding(1, 2, 3)
+        self.odd(plan, 4, times=3)
+        self.assertFalse(plan.stalemate({"198.18.0.3"}))
+
+    def test_no_stalemate_with_those_who_gave_what_is_held(self) -> None:
+        """They are where it came from; and whoever was let go of once is not chosen again."""
+        plan = holding(1, 2, 3)
+        self.odd(plan, 4, 5, times=3, source="198.18.0.2")
+        self.assertFalse(plan.stalemate({"198.18.0.2"}))
+        self.odd(plan, 4, 5, times=3)
+        plan.suspects.add("198.18.0.3")
+        self.assertFalse(plan.stalemate({"198.18.0.2", "198.18.0.3"}))
+
+    def test_no_stalemate_with_nothing_held(self) -> None:
+        """There is nothing to let go of, and nothing that is missing disagrees with it."""
+        plan = ChunkPlan()
+        self.odd(plan, 1, 2, 3, 4, times=3)
+        self.assertFalse(plan.stalemate({"198.18.0.3"}))
+
     def test_nothing_held_cannot_be_outvoted(self) -> None:
         """There has to be something to let go of."""
         plan = ChunkPlan()

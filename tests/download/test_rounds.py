@@ -163,3 +163,17 @@ class RoundTests(RoundsTestCase):
         self.assertEqual(self.rounds.rest_seconds(), 1)
         self.rounds.begin()
         self.assertEqual(self.rounds.rest_seconds(), 2)
+
+    def test_everybody_again_once_a_round(self) -> None:
+        """Beginning anew asks at once, but a second time only after a rest."""
+        told = found(A, "")
+        self.rounds.failed(1, A, RESET, 0.0)
+        self.rounds.begin_anew()
+        self.assertEqual(self.next(told), (1, A))
+        self.rounds.failed(1, A, RESET, 0.0)
+        self.rounds.begin_anew()
+        self.assertIsNone(self.next(told))
+        self.rounds.begin()
+        self.rounds.failed(1, A, RESET, 0.0)
+        self.rounds.begin_anew()
+        self.assertEqual(self.next(told), (1, A))

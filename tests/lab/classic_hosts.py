@@ -17,7 +17,7 @@ _SCRIPTS = Path(__file__).with_name("classic")
 
 def script_command(script: str, *flags: str) -> list[str]:
     """The command line of one of the classic scripts, in a bare Python."""
-    return [sys.executable, "-I", "-S", "-u", str(_SCRIPTS / f"{script}.py"), *flags]
+    return [sys.executable, "-I", "-S", str(_SCRIPTS / f"{script}.py"), *flags]
 
 
 def split(data: bytes, pattern: str, folder: Path, first: int = 1) -> None:
@@ -94,7 +94,7 @@ class ClassicHost:
 
     def asked(self) -> list[str]:
         """The names that its uploader was asked for."""
-        lines = self._uploader.output.splitlines() if self._uploader else []
+        lines = self._uploader.lines() if self._uploader else []
         told = [line for line in lines if line.startswith("asked for ")]
         return [line.removeprefix("asked for ").rpartition(" by ")[0] for line in told]
 

@@ -117,6 +117,14 @@ class PeershareHost:
         """The lines of download_log.txt, of what arrived or of what failed."""
         return [line for line in _log_lines(self.state / "download_log.txt") if line.ok is ok]
 
+    def downloaded_stems(self) -> frozenset[str]:
+        """The stems of what was downloaded, whole or not: told chunk by chunk for a while.
+
+        Where a stem is taken, what is downloaded is told under its whole name.
+        """
+        stems = {line.chunk.rpartition("_")[0] for line in self.downloads()}
+        return frozenset(stems | {path.name for path in self.share.iterdir()} if stems else stems)
+
     def uploads(self, *, ok: bool = True) -> list[LogLine]:
         """The lines of upload_log.txt, of what was given or of what was broken off."""
         return [line for line in _log_lines(self.state / "upload_log.txt") if line.ok is ok]

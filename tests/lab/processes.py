@@ -75,6 +75,10 @@ class LabProcess:
         """What it has written to standard output."""
         return self._out.read_text(encoding="utf-8", errors="replace")
 
+    def lines(self) -> list[str]:
+        """The lines of standard output, without one that is still being written."""
+        return self.output.rpartition("\n")[0].splitlines()
+
     @property
     def errors(self) -> str:
         """What it has written to standard error."""
@@ -102,7 +106,7 @@ class LabProcess:
 
         def line() -> str:
             ended = not self.alive  # asked first: what it wrote at its end counts
-            for one in self.output.splitlines():
+            for one in self.lines():
                 if part in one:
                     return one
             if ended:

@@ -92,10 +92,9 @@ class LabTestCase(SynchronousTestCase):
 
     def datagrams(self) -> list[Datagram]:
         """What the peershare hosts have sent by UDP so far."""
-        lines = self._recorder.output.splitlines(keepends=True)[1:]
-        whole = [line for line in lines if line.endswith("\n")]
         ours = {peer.address for peer in self.peers}
-        found = [msgspec.json.decode(line, type=Datagram) for line in whole]
+        lines = self._recorder.lines()[1:]  # the first one says that it is ready
+        found = [msgspec.json.decode(line, type=Datagram) for line in lines]
         return [one for one in found if one.source in ours]
 
     def wait_for_silence(self, seconds: float) -> None:
@@ -106,7 +105,7 @@ class LabTestCase(SynchronousTestCase):
             seconds=4 * seconds,
         )
 
-    def all_is_well(self, partial: frozenset[str] = frozenset()) -> None:
+    def all_is_well(self) -> None:
         """What must be true after each story; the services are ended by it.
 
         Every classic peer still lives, no service wrote a traceback, each ends when it is
@@ -119,8 +118,9 @@ class LabTestCase(SynchronousTestCase):
         self._stop_services()
         datagrams = self.datagrams()
         self.assertTrue(datagrams, "nothing of ours crossed the bridge: is the recorder blind?")
+        partial = {peer.address: peer.downloaded_stems() for peer in self.peers}
         for datagram in datagrams:
-            self.assertEqual(faults_of(datagram, partial), [], datagram)
+            self.assertEqual(faults_of(datagram, partial[datagram.source]), [], datagram)
 
     def _stop_services(self) -> None:
         services = [peer.service for peer in self.peers if peer.service is not None]

@@ -40,7 +40,7 @@ class StemTests(IndexTestCase):
         """The order is kept over a restart: the one announced first keeps its stem."""
         self.index.add_stems({"z.png": "z", "a.png": "a"})
         self.index.add_stems({"m.png": "m"})
-        self.assertEqual(list(self.reopened().stems().items())[0], ("z.png", "z"))
+        self.assertEqual(next(iter(self.reopened().stems().items())), ("z.png", "z"))
         self.assertEqual(list(self.index.stems()), ["z.png", "a.png", "m.png"])
 
     def test_dropping(self) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the local HTTP API, over real connections to a node that is none."""
