@@ -1,0 +1,251 @@
+"""The small pure parts of the client: words, patience, requests, statuses, the event decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.client.outcome import ExitStatus, worst
+from peershare.client.paths import absolute, completions
+from peershare.client.patience import Limits, Patience, Verdict
+from peershare.client.requests import Completion, Request, complete, parse_line
+from peershare.client.sse import MAX_LINE_BYTES, EventStreamDecoder, ServerEvent
+from peershare.client.wording import (
+    about,
+    clock_text,
+    done_text,
+    kept_text,
+    rate_text,
+    size_text,
+    span_text,
+)
+from peershare.status import ChunkState, ChunkStatus, DownloadState
+from tests.control.fake_node import NOTHING_YET, a_download
+
+
+class WordingTests(SynchronousTestCase):
+    def test_sizes(self) -> None:
+        """Sizes have two or three digits and a decimal unit."""
+        for size, text in (
+            *((0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (9_949, "9.9 kB"), (9_960, "10 kB")),
+            *((999_499, "999 kB"), (999_500, "1.0 MB"), (34_000_000_000, "34 GB")),
+            (5 * 10**18, "5000 PB"),
+        ):
+            self.assertEqual(size_text(size), text)
+        self.assertEqual(rate_text(1_500), "1.5 kB/s")
+
+    def test_times(self) -> None:
+        """Times to go look like a clock, times that have passed have a unit."""
+        for seconds, text in ((0, "0:00"), (7.4, "0:07"), (754, "12:34"), (3_723, "1:02:03")):
+            self.assertEqual(clock_text(seconds), text)
+        for seconds, text in (
+            *((0.042, "0.042 s"), (9.9, "9.9 s"), (65, "65 s"), (300, "5 min"), (7_200, "2 h")),
+        ):
+            self.assertEqual(span_text(seconds), text)
+
+    def test_done(self) -> None:
+        """What is done says how much, how long, and from whom how much."""
+        status = a_download(size=1_300_000, given={"198.18.0.2": 1_000_000, "198.18.0.3": 300_000})
+        self.assertEqual(
+            done_text(status, 2.5),
+            "done, 1.3 MB in 2.5 s from 198.18.0.2 (1.0 MB) and 198.18.0.3 (300 kB)",
+        )
+        one = a_download(size=10, given={"198.18.0.2": 10})
+        self.assertEqual(done_text(one, None), "done, 10 B from 198.18.0.2")
+        self.assertEqual(done_text(a_download(size=10), 1.0), "it was complete already (10 B)")
+
+    def test_kept(self) -> None:
+        """What is not done says what stays, and where."""
+        held = ChunkStatus(number=1, state=ChunkState.HELD, received=5)
+        status = a_download(received=5, chunks=(held, *NOTHING_YET[1:]))
+        self.assertIn("1 of 5 chunks stays in /share/.peershare", kept_text(status))
+        self.assertIn("nothing", kept_text(a_download()))
+
+    def test_hostile_names(self) -> None:
+        """Names and addresses from peers are made safe wherever they are shown."""
+        status = a_download(size=1, folder="/sh\x1bare", received=1, given={"\x1b[2J": 1, "x": 1})
+        for text in (done_text(status, 1.0), kept_text(status), about("\x1b[2J", "is gone")):
+            self.assertNotIn("\x1b", text)
+
+    def test_about(self) -> None:
+        """A sentence gets its name once."""
+        self.assertEqual(about("forest", "not found"), "forest: not found")
+        self.assertEqual(about("../x", "'../x' cannot be"), "'../x' cannot be")
+
+
+class WorstTests(SynchronousTestCase):
+    def test_ranking(self) -> None:
+        """An interruption beats a failure, that a wrong name, that one nobody has."""
+        order = [ExitStatus.INTERRUPTED, ExitStatus.FAILED, ExitStatus.USAGE, ExitStatus.NOT_FOUND]
+        for position, status in enumerate(order):
+            self.assertIs(worst([ExitStatus.DONE, *order[position:]]), status)
+        self.assertIs(worst([]), ExitStatus.DONE)
+
+    def test_numbers(self) -> None:
+        """The numbers are what the manual says."""
+        self.assertEqual([int(status) for status in ExitStatus], [0, 1, 2, 3, 130, 143])
+
+
+class PatienceTests(SynchronousTestCase):
+    def patience(self, **limits: float | None) -> Patience:
+        return Patience(Limits(limits.get("wait", 65.0), limits.get("give_up", 300.0)), 1_000.0)
+
+    def test_not_heard(self) -> None:
+        """A name that nobody tells is waited for as long as --wait says, from the wish on."""
+        patience = self.patience()
+        patience.look(a_download(idle_seconds=500.0), 1_010.0)  # an old wish of somebody else's
+        self.assertEqual(patience.seconds_left(1_010.0), 55.0)
+        self.assertIsNone(patience.verdict(1_064.9))
+        self.assertIs(patience.verdict(1_065.0), Verdict.NOT_FOUND)
+
+    def test_heard(self) -> None:
+        """Once a peer is known, only standing still counts."""
+        for state in ("downloading", "waiting", "blocked"):
+            patience = self.patience()
+            patience.look(a_download(state=DownloadState(state)), 1_060.0)
+            self.assertEqual(patience.seconds_left(1_100.0), 260.0, state)
+            self.assertIs(patience.verdict(1_360.0), Verdict.GIVEN_UP, state)
+
+    def test_lost_again(self) -> None:
+        """A name that is forgotten in the middle is given up, not unknown."""
+        patience = self.patience()
+        patience.look(a_download(state=DownloadState.DOWNLOADING), 1_010.0)
+        patience.look(a_download(idle_seconds=90.0), 1_100.0)
+        self.assertIsNone(patience.verdict(1_200.0))
+        self.assertIs(patience.verdict(1_310.0), Verdict.GIVEN_UP)
+
+    def test_every_byte_counts(self) -> None:
+        """Progress starts the patience anew."""
+        patience = self.patience(give_up=10.0)
+        for now in range(1_005, 1_100, 5):
+            patience.look(a_download(state=DownloadState.DOWNLOADING, idle_seconds=1.0), now)
+            self.assertIsNone(patience.verdict(now + 8.0))
+
+    def test_finishing(self) -> None:
+        """Putting a large file in its place may take its time."""
+        patience = self.patience(give_up=1.0)
+        patience.look(a_download(state=DownloadState.FINISHING), 1_001.0)
+        self.assertIsNone(patience.verdict(9_999.0))
+
+    def test_for_ever(self) -> None:
+        """Without limits it never ends; limits that are set later count from then."""
+        limits = Limits(None, None)
+        patience = Patience(limits, 1_000.0)
+        self.assertIsNone(patience.verdict(9_999.0))
+        limits.wait, limits.since = 65.0, 9_999.0
+        self.assertEqual(patience.seconds_left(9_999.0), 65.0)
+
+    def test_no_wait(self) -> None:
+        """--wait 0 is over at once."""
+        self.assertIs(self.patience(wait=0.0).verdict(1_000.0), Verdict.NOT_FOUND)
+
+    def test_seconds_spent(self) -> None:
+        """What is told as the time of a download leaves the waiting out."""
+        patience = self.patience()
+        self.assertIsNone(patience.seconds_spent(1_050.0))
+        patience.look(a_download(state=DownloadState.DOWNLOADING), 1_060.0)
+        self.assertEqual(patience.seconds_spent(1_063.0), 3.0)
+
+
+class ParseLineTests(SynchronousTestCase):
+    def test_lines(self) -> None:
+        """Commands are commands, everything else is a name."""
+        for line, request in (
+            ("forest", Request("get", "forest")),
+            ("  my forest.png  ", Request("get", "my forest.png")),
+            ("list", Request("list")),
+            ("list of birds", Request("get", "list of birds")),
+            ("listing", Request("get", "listing")),
+            ("get list", Request("get", "list")),
+            ("get", Request("get")),
+            ("share /tmp/a b.txt", Request("share", "/tmp/a b.txt")),
+            ("share '/tmp/a b.txt' ", Request("share", "/tmp/a b.txt")),
+            ("stop forest", Request("stop", "forest")),
+            ("history", Request("history")),
+            ("history 5", Request("history", "5")),
+            ("history of art", Request("get", "history of art")),
+            ("exit", Request("quit")),
+            ("help", Request("help")),
+        ):
+            self.assertEqual(parse_line(line), request, line)
+        self.assertIsNone(parse_line("   "))
+
+
+class CompleteTests(SynchronousTestCase):
+    def test_one(self) -> None:
+        """What fits alone is completed, in its own spelling."""
+        self.assertEqual(complete("FOR", ["Forest", "bee"]), Completion("Forest"))
+        self.assertEqual(complete("get be", ["forest", "bee"]), Completion("get bee"))
+
+    def test_common(self) -> None:
+        """Of several, as much as they share."""
+        self.assertEqual(complete("f", ["forest", "fort", "bee"]), Completion("for"))
+
+    def test_choices(self) -> None:
+        """Where nothing more is shared, the choices are told."""
+        found = complete("for", ["forest", "fort", "fort"])
+        self.assertEqual(found, Completion("for", ("forest", "fort")))
+
+    def test_none(self) -> None:
+        """Where nothing fits, nothing happens."""
+        self.assertEqual(complete("x", ["forest"]), Completion("x"))
+
+    @given(st.text(max_size=8), st.lists(st.text(max_size=8), max_size=8))
+    def test_any(self, line: str, words: list[str]) -> None:
+        """Whatever peers call things, it ends with a text."""
+        self.assertIsInstance(complete(line, words).line, str)
+
+
+class PathsTests(SynchronousTestCase):
+    def test_absolute(self) -> None:
+        """The home folder and the current one are understood, links are kept."""
+        self.assertEqual(absolute("x"), Path.cwd() / "x")
+        self.assertEqual(absolute("~/x"), Path.home() / "x")
+
+    def test_completions(self) -> None:
+        """Files and folders that begin so, as they were begun; hidden ones when asked for."""
+        folder = Path(self.mktemp())
+        (folder / "sub").mkdir(parents=True)
+        for name in ("forest.png", ".hidden"):
+            (folder / name).touch()
+        self.assertEqual(completions(f"{folder}/"), [f"{folder}/forest.png", f"{folder}/sub/"])
+        self.assertEqual(completions(f"{folder}/.h"), [f"{folder}/.hidden"])
+        self.assertEqual(completions(f"{folder}/nowhere/x"), [])
+
+
+class EventStreamDecoderTests(SynchronousTestCase):
+    STREAM = (
+        b": hello\n\nevent: notice\ndata: one\n\ndata: a\r\ndata:b\r\n\r\nid: 4\n\nevent: x\n\n"
+    )
+    EVENTS = (ServerEvent("notice", b"one"), ServerEvent("message", b"a\nb"))
+
+    def test_whole(self) -> None:
+        """Events are ended by an empty line; comments and fields that mean nothing are none."""
+        self.assertEqual(tuple(EventStreamDecoder().feed(self.STREAM)), self.EVENTS)
+
+    def test_byte_by_byte(self) -> None:
+        """It does not matter where the bytes are cut."""
+        decoder = EventStreamDecoder()
+        found = [event for byte in self.STREAM for event in decoder.feed(bytes([byte]))]
+        self.assertEqual(tuple(found), self.EVENTS)
+
+    def test_trailing(self) -> None:
+        """What is not ended yet is not told."""
+        decoder = EventStreamDecoder()
+        self.assertEqual(decoder.feed(b"data: begun"), [])
+        self.assertEqual(decoder.feed(b"\n\n"), [ServerEvent("message", b"begun")])
+
+    def test_endless_line(self) -> None:
+        """A line without an end is an error, not memory."""
+        decoder = EventStreamDecoder()
+        with self.assertRaises(ValueError):
+            for _ in range(20):
+                decoder.feed(b"x" * (MAX_LINE_BYTES // 10))
+
+    @given(st.binary(max_size=300))
+    def test_any(self, data: bytes) -> None:
+        """No bytes harm it."""
+        EventStreamDecoder().feed(data)
