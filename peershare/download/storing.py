@@ -22,7 +22,7 @@ from peershare.library.entries import Workers
 from peershare.library.files import identity_of
 from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
-from peershare.library.parts import PartFile
+from peershare.library.parts import PART_FOLDER, PartFile
 
 T = TypeVar("T")
 # A chunk whose size is unknown is tried again once there is so much more room than before.
@@ -70,6 +70,7 @@ class PartStore:
         self._index = index
         self._library = library
         self._workers = workers
+        self._path = self.folder / PART_FOLDER / f"{record.id}-{record.name}.part"
         self._part: PartFile | None = None
         self._checked = False
         self._storing: dict[int, Deferred[None]] = {}
@@ -83,20 +84,20 @@ class PartStore:
     def part(self) -> PartFile:
         """The open part file.  Raises `StorageError` if it cannot be opened."""
         if self._part is None:
-            self._part = PartFile(self.folder, f"{self._record.id}-{self.name}.part")
+            self._part = PartFile(self.folder, self._path.name)
         return self._part
 
     def check(self) -> Deferred[None]:
-        """Open the part; keep of a former run's chunks what still hashes to what was recorded.
+        """Keep of a former run's chunks what still hashes to what was recorded.
 
-        Fails with `StorageError`.
+        Where there are none, no part file is made before there is somebody to fetch from.  Fails with `StorageError`.
         """
         return self._track(self._check())
 
     async def _check(self) -> None:
-        part = self.part
-        if self._checked:
+        if self._checked or not self._record.chunks:
             return
+        part = self.part
         size = self._record.chunk_size
         kept: list[ChunkRecord] = []
         lost: list[ChunkRecord] = []
@@ -257,7 +258,7 @@ class PartStore:
             for number, chunk in self._plan.held.items()
             if chunk.stored
         }
-        self._library.set_part(self.key, self.name, self.part.path, held)
+        self._library.set_part(self.key, self.name, self._path, held)
 
 
 def _final_name(name: str, extension: str) -> str:

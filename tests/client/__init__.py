@@ -1,1 +1,1 @@
-"""Tests of the companion: its pure parts, its parts against a service, and the whole of it spawned."""
+"""Tests of the companion: its pure parts, its parts at work on a service, and all of it spawned."""

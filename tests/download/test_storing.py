@@ -12,7 +12,7 @@ from peershare.download.content import HURRY_SECONDS
 from peershare.library.index import INDEX_NAME
 from peershare.status import ChunkState, DownloadState
 from tests.download.world import CONTENT, A, B, DownloadTestCase, pieces
-from tests.fakes import HeldWorkers
+from tests.fakes import HeldWorkers, run_now
 
 ONE, TWO, THREE, FOUR, FIVE = pieces(CONTENT)
 
@@ -90,13 +90,21 @@ class RestartTests(RestartTestCase):
         self.assertEqual((self.share / "forest").read_bytes(), CONTENT)
 
     def test_killed_before_the_name_was_noted(self) -> None:
-        """The file is there and the part too, as one: it is done without a second copy."""
+        """The file has its final name and the part's too: it is done without a second copy."""
+        workers = HeldWorkers()
+        self.workers = workers
         self.serve(CONTENT, 3)
-        record = self.index.downloads()[0]
-        self.restart()
-        self.index.close()
-        self.assertEqual(record.id, 1)
+        for _ in range(3):
+            workers.do_one()
+        self.assertEqual(workers.waiting, ["finish"])
+        os.link(self.part, self.share / "forest")
+        self.index.close()  # killed: nobody stops anything
+        self.workers = run_now
+        self.make_downloader()
+        self.assert_state(DownloadState.DONE)
+        self.assertEqual([path.name for path in self.share.iterdir()], ["forest"])
         self.assertEqual((self.share / "forest").read_bytes(), CONTENT)
+        self.assertEqual(self.reactor.waiting, [])
 
 
 class DamageTests(RestartTestCase):
@@ -167,6 +175,7 @@ class CheckingTests(RestartTestCase):
         workers = self.held_up()
         self.assertEqual(self.reactor.waiting, [])
         workers.do_all()
+        self.workers = run_now
         self.assertEqual(self.finish(), ["forest_3", "forest_4", "forest_5"])
 
     def test_stopped_while_it_is_checked(self) -> None:

@@ -1,0 +1,91 @@
+"""What stands in for the outside of the client: a hosting without nodes, a report that remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from peershare.client.api import ApiClient
+from peershare.client.following import Follower
+from peershare.client.outcome import GoneError, Outcome
+from peershare.client.patience import Limits
+from peershare.client.session import Session
+from peershare.control.server import ControlService
+from peershare.status import DownloadChanged, Event, Notice
+from tests.control.fake_node import FakeNode
+from tests.control.http import ServiceTestCase
+
+
+class FakeHosting:
+    """Gives the services of its list, one for each connection."""
+
+    def __init__(self, *services: ControlService) -> None:
+        self.services = list(services)
+        self.is_own = False
+        self.closed = 0
+
+    async def connect(self) -> ApiClient:
+        if not self.services:
+            raise GoneError("there are no more services")
+        control = self.services.pop(0).control
+        assert control is not None
+        return ApiClient(reactor, control)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class RememberingReport:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.outcomes: list[Outcome] = []
+
+    def happened(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.told.append(event.text)
+        elif isinstance(event, DownloadChanged):
+            self.told.append(str(event.download.state))
+
+    def say(self, name: str, text: str) -> None:
+        self.told.append(f"{name}: {text}")
+
+    def ended(self, identifier: str, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+
+async def until(condition: Callable[[], Any]) -> Any:
+    """Turn the reactor until this is true; the test's timeout is its limit."""
+    while not (value := condition()):
+        await deferLater(reactor, 0.005)
+    return value
+
+
+class ClientTestCase(ServiceTestCase):
+    """A session with the service of `ServiceTestCase`, and a follower on it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hosting = FakeHosting(self.service)
+        self.said: list[str] = []
+        self.session = Session(self.hosting, reactor, self.said.append)
+        self.limits = Limits(wait=10.0, give_up=10.0)
+        self.report = RememberingReport()
+        self.follower = Follower(self.session, reactor, self.limits, self.report)
+        self.addCleanup(self.close_session)
+
+    async def close_session(self) -> None:
+        await self.session.close()
+
+    def second_service(self) -> FakeNode:
+        """One more service, which is there when the first one is not; returns its node."""
+        node = FakeNode()
+        service = ControlService(node, self.settings, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.hosting.services.append(service)
+        return node

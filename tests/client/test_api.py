@@ -1,0 +1,168 @@
+"""The typed calls, over real connections to a service."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+
+from peershare.client.api import SILENCE_SECONDS, ApiClient, EventFeed, RefusedError
+from peershare.client.outcome import ClientError, ExitStatus, GoneError
+from peershare.control.controlfile import ControlFile
+from peershare.errors import AmbiguousNameError, BadNameError, StorageError
+from peershare.status import ContentsChanged, DownloadState, Event
+from tests.client.doubles import until
+from tests.control.fake_node import a_download
+from tests.control.http import ADDRESS, ServiceTestCase
+
+
+class CallsTests(ServiceTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = ApiClient(reactor, self.control)
+
+    async def test_pictures(self) -> None:
+        """What the node shows arrives as the same values."""
+        self.node.start_download("forest", None)
+        self.assertEqual(await self.client.node(), self.node.node_status())
+        self.assertEqual(await self.client.contents(), self.node.known)
+        self.assertEqual(await self.client.peers(), self.node.heard)
+        self.assertEqual(await self.client.downloads(), (a_download(),))
+        self.assertEqual(await self.client.download("1"), a_download())
+        self.assertEqual(await self.client.history(1), self.node.past[:1])
+
+    async def test_changes(self) -> None:
+        """Starting, stopping and sharing reach the node."""
+        self.assertEqual(await self.client.start("Wäld 漢", None), a_download(name="Wäld 漢"))
+        self.assertIs((await self.client.stop("1")).state, DownloadState.STOPPED)
+        self.assertEqual((await self.client.share("/tmp/x.txt")).name, "x.txt")
+
+    async def test_refusals(self) -> None:
+        """A refusal has the service's sentence, the exact names, and an exit status."""
+        for error, status in (
+            (BadNameError("no name"), ExitStatus.USAGE),
+            (AmbiguousNameError("which?", ("a", "b")), ExitStatus.FAILED),
+            (StorageError("disk full"), ExitStatus.FAILED),
+        ):
+            self.node.refusals["x"] = error
+            caught = await self.refusal()
+            self.assertEqual((str(caught), caught.status), (str(error), status))
+            self.assertEqual(caught.choices, getattr(error, "choices", ()))
+
+    async def refusal(self) -> RefusedError:
+        try:
+            await self.client.start("x", None)
+        except RefusedError as error:
+            return error
+        raise AssertionError("it was not refused")
+
+    async def test_wrong_token(self) -> None:
+        """Another service's token is refused, not mistaken for a service that is gone."""
+        stranger = ApiClient(reactor, ControlFile(self.control.url, "x", 1))
+        failure = await self.assertFailure(self.later(stranger.node()), RefusedError)
+        self.assertEqual(failure.http_status, 401)
+
+    async def test_nobody_there(self) -> None:
+        """Where nobody listens the service is gone."""
+        await self.service.stopService()
+        failure = await self.assertFailure(self.later(self.client.node()), GoneError)
+        self.assertIn("does not answer", str(failure))
+
+    async def test_hangs_up(self) -> None:
+        """So it is when it hangs up instead of answering."""
+        failure = await self.answered(b"")
+        self.assertIsInstance(failure, GoneError)
+
+    async def test_cut_short(self) -> None:
+        """And when it hangs up in the middle of its answer."""
+        failure = await self.answered(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n[")
+        self.assertIsInstance(failure, GoneError)
+
+    async def test_another_version(self) -> None:
+        """An answer that is not understood is said to be that."""
+        failure = await self.answered(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        self.assertNotIsInstance(failure, GoneError)
+        self.assertIn("one version", str(failure))
+
+    async def answered(self, data: bytes) -> BaseException:
+        """What becomes of a question to a service that says just this."""
+
+        class Saying(Protocol):
+            def dataReceived(self, asked: bytes) -> None:
+                self.transport.write(data)
+                self.transport.loseConnection()
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Saying), interface=ADDRESS)
+        self.addCleanup(port.stopListening)
+        client = ApiClient(reactor, ControlFile(f"http://{ADDRESS}:{port.getHost().port}", "t", 1))
+        return await self.assertFailure(self.later(client.node()), ClientError)
+
+    def later(self, coroutine: object) -> object:
+        from twisted.internet.defer import Deferred
+
+        return Deferred.fromCoroutine(coroutine)
+
+
+class FeedTests(ServiceTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = ApiClient(reactor, self.control)
+        self.events: list[Event] = []
+        self.lost: list[str] = []
+
+    async def open(self) -> EventFeed:
+        feed = await self.client.events(self.events.append, lambda: self.lost.append("lost"))
+        self.addCleanup(feed.stop)
+        return feed
+
+    async def test_nothing_is_missed(self) -> None:
+        """What happens once it is open is told."""
+        await self.open()
+        self.node.emit(ContentsChanged(1, 1))
+        await until(lambda: self.events)
+        self.assertEqual(self.events, [ContentsChanged(1, 1)])
+
+    async def test_service_ends(self) -> None:
+        """The end of the service is told once."""
+        await self.open()
+        await self.service.stopService()
+        await until(lambda: self.lost)
+        self.assertEqual(self.lost, ["lost"])
+
+    async def test_stop(self) -> None:
+        """After a stop nothing is told, and the service sees the reader go."""
+        feed = await self.open()
+        feed.stop()
+        self.node.emit(ContentsChanged(1, 1))
+        await until(lambda: not self.node.observers)
+        self.assertEqual((self.events, self.lost), ([], []))
+
+    async def test_unknown_events(self) -> None:
+        """What a newer service may send is passed over."""
+        feed = await self.open()
+        feed.dataReceived(b'event: new\ndata: {"type":"new"}\n\ndata: junk\n\n')
+        self.node.emit(ContentsChanged(2, 2))
+        await until(lambda: self.events)
+        self.assertEqual(self.events, [ContentsChanged(2, 2)])
+
+    async def test_refused(self) -> None:
+        """A service that gives no stream is as good as gone."""
+        stranger = ApiClient(reactor, ControlFile(self.control.url, "x", 1))
+        with self.assertRaises(GoneError):
+            await stranger.events(self.events.append, lambda: None)
+
+
+class SilenceTests(ServiceTestCase):
+    def test_silence(self) -> None:
+        """A stream without even a heartbeat is lost."""
+        from twisted.internet.task import Clock
+        from twisted.internet.testing import StringTransport
+
+        clock, lost = Clock(), []
+        feed = EventFeed(clock, lambda event: None, lambda: lost.append("lost"))
+        feed.makeConnection(StringTransport())
+        clock.advance(SILENCE_SECONDS - 1)
+        feed.dataReceived(b": \n\n")
+        clock.advance(SILENCE_SECONDS - 1)
+        self.assertEqual(lost, [])
+        clock.advance(1)
+        self.assertEqual((lost, clock.getDelayedCalls()), (["lost"], []))

@@ -1,0 +1,271 @@
+"""One name, seen through: from the wish to the outcome, with a service that may go away."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from peershare.client.outcome import ExitStatus, Outcome
+from peershare.errors import AmbiguousNameError, BadNameError
+from peershare.status import ChunkState, ChunkStatus, DownloadState, Notice, NoticeKind
+from tests.client.doubles import ClientTestCase, until
+from tests.control.fake_node import NOTHING_YET, FakeNode
+
+DONE = DownloadState.DONE
+DOWNLOADING = DownloadState.DOWNLOADING
+
+
+def a_notice(identifier: str, text: str, kind: NoticeKind = NoticeKind.FAILOVER) -> Notice:
+    return Notice(kind=kind, download=identifier, chunk="forest_1", peer="198.18.0.2", text=text)
+
+
+class FollowerTests(ClientTestCase):
+    async def begin(self, name: str = "forest", node: FakeNode | None = None) -> Deferred[Outcome]:
+        """Wish for a name; returns when the node was asked for it."""
+        node = node or self.node
+        before = len(node.asked)
+        await self.session.open()
+        outcome = Deferred.fromCoroutine(self.follower.get(name, None))
+        await until(lambda: len(node.asked) > before or outcome.called)
+        return outcome
+
+    async def test_done(self) -> None:
+        """A download is followed to its file; its events are told, and nobody else's."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.change("1", state=DOWNLOADING, idle_seconds=0.1)
+        self.node.emit(a_notice("1", "198.18.0.2 refused, trying 198.18.0.3"))
+        self.node.emit(a_notice("99", "somebody else's"))
+        self.node.change("1", state=DONE, path="/share/forest.png", size=5, given={"a": 5})
+        outcome = await got
+        self.assertEqual(
+            (outcome.status, outcome.path, outcome.verified),
+            (ExitStatus.DONE, "/share/forest.png", False),
+        )
+        self.assertEqual(
+            self.report.told,
+            ["searching", "downloading", "198.18.0.2 refused, trying 198.18.0.3", "done"],
+        )
+        self.assertEqual(self.report.outcomes, [outcome])
+
+    async def test_done_before_the_answer_is_read(self) -> None:
+        """What happens between the request and its answer is not lost."""
+        begin = self.node.start_download
+
+        def start_and_finish(name: str, folder: object) -> object:
+            status = begin(name, None)
+            self.node.emit(a_notice(status.id, "quick"))
+            self.node.change(status.id, state=DONE, path="/share/forest")
+            return status
+
+        self.node.start_download = start_and_finish
+        outcome = await (await self.begin())
+        self.assertEqual(outcome.status, ExitStatus.DONE)
+        self.assertIn("quick", self.report.told)
+
+    async def test_done_at_once(self) -> None:
+        """What a former run completed is done in the answer."""
+        begin = self.node.start_download
+        self.node.start_download = lambda name, folder: self.node.change(
+            begin(name, folder).id, state=DONE, path="/share/forest"
+        )
+        outcome = await (await self.begin())
+        self.assertEqual((outcome.status, outcome.path), (ExitStatus.DONE, "/share/forest"))
+        self.assertIn("complete already", outcome.message)
+
+    async def test_an_old_end_is_not_the_end(self) -> None:
+        """That the same download was stopped before does not end it now."""
+        self.node.start_download("forest", None)
+        self.node.change("1", state=DownloadState.STOPPED)
+
+        def again(name: str, folder: object) -> object:
+            self.node.asked.append(("start", name, folder))
+            return self.node.change("1", state=DownloadState.SEARCHING)
+
+        self.node.start_download = again
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.assertFalse(got.called)
+        self.node.change("1", state=DONE, path="/share/forest")
+        self.assertEqual((await got).status, ExitStatus.DONE)
+
+    async def test_failed(self) -> None:
+        """A failure has the node's reason."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.change("1", state=DownloadState.FAILED, problem="the folder is gone")
+        outcome = await got
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertIn("the folder is gone", outcome.message)
+
+    async def test_refused(self) -> None:
+        """A name that cannot be one is wrong usage; one for several gives the exact names."""
+        self.node.refusals["../x"] = BadNameError("'../x' cannot be a file name")
+        self.node.refusals["forest"] = AmbiguousNameError("which?", ("forest.jpg", "forest.png"))
+        outcome = await (await self.begin("../x"))
+        self.assertEqual(outcome.status, ExitStatus.USAGE)
+        outcome = await self.follower.get("forest", None)
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertEqual(outcome.choices, ("forest.jpg", "forest.png"))
+
+    async def test_not_found(self) -> None:
+        """A name that nobody tells within --wait is not found, and the wish is withdrawn."""
+        self.limits.wait = 0.9
+        outcome = await (await self.begin())
+        self.assertEqual(outcome.status, ExitStatus.NOT_FOUND)
+        self.assertIn(("stop", "1"), self.node.asked)
+        self.assertIn("forest: nobody has announced it yet; waiting up to 0.9 s", self.told())
+
+    def told(self) -> str:
+        return "\n".join(self.report.told)
+
+    async def test_not_found_but_own(self) -> None:
+        """Who looks for a file of his own is told so."""
+        from tests.control.fake_node import a_content
+
+        self.node.known = (a_content("Forest.png", shared=True),)
+        self.limits.wait = 0.0
+        outcome = await (await self.begin())
+        self.assertEqual(outcome.status, ExitStatus.NOT_FOUND)
+        self.assertIn("Forest.png is your own file", outcome.message)
+
+    async def test_known_name_starts_without_a_word(self) -> None:
+        """Nothing is said about waiting when a name is known."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.change("1", state=DOWNLOADING)
+        self.node.change("1", state=DONE, path="/share/forest")
+        await got
+        self.assertNotIn("waiting", self.told())
+
+    async def test_given_up(self) -> None:
+        """Without progress for --give-up seconds a name has failed; its part stays."""
+        self.limits.give_up = 0.3
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        held = ChunkStatus(number=1, state=ChunkState.HELD, received=5)
+        self.node.change(
+            "1",
+            state=DownloadState.WAITING,
+            received=5,
+            chunks=(held, *NOTHING_YET[1:]),
+            problem="CHUNK forest_2 CANNOT BE DOWNLOADED FROM ONLINE PEERS.",
+        )
+        outcome = await got
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        for part in ("given up after 0.3 s", "CHUNK forest_2", "1 of 5 chunks stays"):
+            self.assertIn(part, outcome.message)
+        self.assertIn(("stop", "1"), self.node.asked)
+
+    async def test_done_while_giving_up(self) -> None:
+        """If it turns out to be done just then, it is done."""
+        self.limits.wait = 0.0
+        self.node.stop_download = lambda identifier: self.node.change(
+            identifier, state=DONE, path="/share/forest"
+        )
+        self.assertEqual((await (await self.begin())).status, ExitStatus.DONE)
+
+    async def test_ambiguous_later(self) -> None:
+        """A name that becomes ambiguous while it is waited for fails with the node's words."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.change("1", problem="forest fits several contents: forest.jpg, forest.png")
+        outcome = await got
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertIn("forest.jpg, forest.png", outcome.message)
+
+    async def test_a_change_that_is_not_told(self) -> None:
+        """While it waits for a name it asks by itself, too."""
+        from msgspec import structs
+
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.started["1"] = structs.replace(self.node.started["1"], problem="two of them")
+        self.assertIn("two of them", (await got).message)
+
+    async def test_interrupted(self) -> None:
+        """An interruption stops the download, and says what stays."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.change("1", state=DOWNLOADING, received=10)
+        await until(lambda: "downloading" in self.report.told)
+        got.cancel()
+        await self.assertFailure(got, CancelledError)
+        self.assertEqual(self.node.asked[-1], ("stop", "1"))
+        (outcome,) = self.report.outcomes
+        self.assertEqual(outcome.status, ExitStatus.INTERRUPTED)
+        self.assertIn("stays in /share/.peershare for next time", outcome.message)
+
+    async def test_interrupted_but_not_ours(self) -> None:
+        """What somebody else had begun goes on when we leave."""
+        self.node.start_download("forest", None)
+        begin = self.node.asked.append
+        self.node.start_download = lambda name, folder: (
+            begin(("start", name, folder)),
+            self.node.started["1"],
+        )[1]
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        got.cancel()
+        await self.assertFailure(got, CancelledError)
+        self.assertNotIn(("stop", "1"), self.node.asked)
+        self.assertIn("goes on in the service", self.report.outcomes[0].message)
+
+    async def test_stopped_by_somebody_else(self) -> None:
+        """If another client stops it, that is said."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.node.stop_download("1")
+        outcome = await got
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertIn("stopped by somebody else", outcome.message)
+
+
+class LossTests(ClientTestCase):
+    async def test_service_goes_away(self) -> None:
+        """The wish is repeated to the next service, and its download followed there."""
+        second = self.second_service()
+        await self.session.open()
+        got = Deferred.fromCoroutine(self.follower.get("forest", "/tmp/x"))
+        await until(lambda: self.report.told)
+        await self.service.stopService()
+        await until(lambda: second.started)
+        self.assertEqual(second.asked, self.node.asked)
+        await until(lambda: self.report.told.count("searching") == 2)
+        second.change("1", state=DONE, path="/tmp/x/forest")
+        self.assertEqual((await got).status, ExitStatus.DONE)
+        self.assertIn("went away", self.said[0])
+
+    async def test_nobody_is_left(self) -> None:
+        """When no other service can be had, the name has failed, and the next one fails at once."""
+        await self.session.open()
+        got = Deferred.fromCoroutine(self.follower.get("forest", None))
+        await until(lambda: self.report.told)
+        await self.service.stopService()
+        outcome = await got
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertIn("no service any more", outcome.message)
+        outcome = await self.follower.get("bee", None)
+        self.assertEqual(outcome.status, ExitStatus.FAILED)
+
+    async def test_interrupted_while_nobody_is_there(self) -> None:
+        """An interruption ends the search for another service too."""
+        waiting: Deferred[object] = Deferred()
+
+        async def connect() -> object:
+            return await waiting
+
+        await self.session.open()
+        self.hosting.connect = connect
+        got = Deferred.fromCoroutine(self.follower.get("forest", None))
+        await until(lambda: self.report.told)
+        await self.service.stopService()
+        await until(lambda: self.said)
+        got.cancel()
+        await self.assertFailure(got, CancelledError)
+
+    async def test_close(self) -> None:
+        """The end of the session ends the own node, and nothing is left of it."""
+        await self.session.open()
+        await self.session.close()
+        self.assertEqual(self.hosting.closed, 1)
+        await until(lambda: not self.node.observers)

@@ -1,0 +1,165 @@
+"""Finding a service, or being one: with real state folders, locks and control files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from peershare.client.hosting import PATIENCE_SECONDS, Hosting
+from peershare.client.outcome import ClientError, ExitStatus
+from peershare.control.controlfile import ControlFile, write_control_file
+from peershare.control.server import ControlService
+from peershare.errors import SettingsError, StorageError
+from peershare.settings import Settings
+from peershare.state import StateLock
+from tests.control.fake_node import FakeNode
+
+
+class OwnNode(FakeNode, Service):
+    """A node that owns its state folder while it runs, as a real one does."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.lock = StateLock(settings.state)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self.lock.release()
+
+
+class HostingTests(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.state = Path(self.mktemp()).absolute()
+        self.settings = Settings(share=self.state / "s", state=self.state, control_port=0)
+        self.made: list[OwnNode] = []
+
+    def make(self, settings: Settings) -> Any:
+        node = OwnNode(settings)
+        self.made.append(node)
+        return node
+
+    def hosting(self) -> Hosting:
+        hosting = Hosting(self.settings, reactor, self.make)
+        self.addCleanup(lambda: Deferred.fromCoroutine(hosting.close()))
+        return hosting
+
+    async def test_own_node(self) -> None:
+        """Without a service a node is made here, and is asked over HTTP like any other."""
+        hosting = self.hosting()
+        client = await hosting.connect()
+        self.assertTrue(hosting.is_own)
+        self.assertEqual((await client.node()).share, "/share")
+        self.assertTrue((self.state / "control.json").exists())
+        await hosting.close()
+        self.assertFalse((self.state / "control.json").exists())
+        StateLock(self.state).release()  # it is free again
+
+    async def test_running_service(self) -> None:
+        """A service that runs is used, and nothing is made."""
+        first, second = self.hosting(), self.hosting()
+        await first.connect()
+        client = await second.connect()
+        self.assertFalse(second.is_own)
+        self.assertEqual(client.pid, os.getpid())
+        self.assertEqual(len(self.made), 1)
+
+    async def test_both_at_once(self) -> None:
+        """Of two clients that start at one moment, the slower one uses the other's node."""
+        first, second = self.hosting(), self.hosting()
+        both = [Deferred.fromCoroutine(hosting.connect()) for hosting in (first, second)]
+        for client in await gatherResults(both):
+            self.assertEqual((await client.node()).share, "/share")
+        self.assertEqual(len(self.made), 1)
+        self.assertEqual([first.is_own, second.is_own].count(True), 1)
+
+    async def test_service_that_is_starting(self) -> None:
+        """A state folder that is owned and does not answer yet is waited for."""
+        lock = StateLock(self.state)
+        hosting = self.hosting()
+        connecting = Deferred.fromCoroutine(hosting.connect())
+        reactor.callLater(0.5, self.start_service)
+        client = await connecting
+        self.assertEqual((await client.node()).share, "/share")
+        self.assertFalse(hosting.is_own)
+        lock.release()
+
+    def start_service(self) -> None:
+        service = ControlService(FakeNode(), self.settings, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+
+    async def test_service_that_never_answers(self) -> None:
+        """One that never answers is named with its pid, after a while."""
+        lock = StateLock(self.state)
+        self.addCleanup(lock.release)
+        self.patch(reactor, "seconds", self.fast_clock())
+        failure = await self.fails()
+        self.assertIn(f"pid {os.getpid()}", str(failure))
+
+    def fast_clock(self) -> Any:
+        """The reactor's clock, ten times as fast: nobody wants to wait for patience."""
+        began, real = reactor.seconds(), reactor.seconds
+        self.assertLess(PATIENCE_SECONDS, 60)
+        return lambda: began + 10 * (real() - began)
+
+    async def fails(self) -> ClientError:
+        try:
+            await self.hosting().connect()
+        except ClientError as error:
+            return error
+        raise AssertionError("it was connected")
+
+    async def test_left_behind(self) -> None:
+        """A control file that a kill left behind is passed over: the process, the port, the token."""
+        self.state.mkdir(mode=0o700)
+        gone = 2**22 + 1  # above the largest process id that Linux gives out
+        for control in (
+            ControlFile("http://127.0.0.1:9", "x", gone),
+            ControlFile("http://127.0.0.1:9", "x", os.getpid()),
+            ControlFile("http://127.0.0.1:9", "x", 0),
+            ControlFile("nonsense", "x", os.getpid()),
+        ):
+            write_control_file(self.state, control)
+            hosting = self.hosting()
+            await hosting.connect()
+            self.assertTrue(hosting.is_own, control)
+            await hosting.close()
+
+    async def test_token_goes_nowhere_else(self) -> None:
+        """A control file that points off this machine is not believed."""
+        self.state.mkdir(mode=0o700)
+        for url in (
+            "http://198.18.0.9:5002",
+            "http://127.evil.example:5002",
+            "https://127.0.0.1:1",
+        ):
+            write_control_file(self.state, ControlFile(url, "x", os.getpid()))
+            hosting = self.hosting()
+            await hosting.connect()
+            self.assertTrue(hosting.is_own, url)
+            await hosting.close()
+
+    async def test_node_that_cannot_be_made(self) -> None:
+        """Why there is no node is said; wrong settings are wrong usage."""
+        for error, status in (
+            (SettingsError("--address: no"), ExitStatus.USAGE),
+            (StorageError("/s: cannot make"), ExitStatus.FAILED),
+        ):
+            self.make = self.raiser(error)
+            failure = await self.fails()
+            self.assertIs(failure.status, status)
+            self.assertIn(str(error), str(failure))
+
+    def raiser(self, error: Exception) -> Any:
+        def make(settings: Settings) -> Any:
+            raise error
+
+        return make
