@@ -24,7 +24,7 @@ MAX_ADDRESSES_PER_CHUNK = 32
 MAX_PAIRS = 131_072  # 26,000 whole files
 # Estimated memory of all pairs.  Ordinary names reach MAX_PAIRS first, invented ones this.
 MAX_COST_BYTES = 32 * 1024 * 1024
-_COST_OF_ENTRY_BYTES = 720  # measured; the text of the names comes on top
+_COST_OF_ENTRY_BYTES = 720  # measured where tables have just grown; names come on top
 _COST_OF_PAIR_BYTES = 88
 
 

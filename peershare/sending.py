@@ -55,13 +55,14 @@ class FileRangeProducer:
         self._workers = workers
         self._done: Callable[[Exception | None], None] | None = done
         self._pause = Alarm(reactor)
+        self._held_up = False
         self._read_ahead_to = byte_range.start
         self.sent = 0
 
-    @property
-    def waiting_for_tokens(self) -> bool:
-        """Whether it is our own limit that holds the range up, not the reader."""
-        return self._pause.due is not None
+    def was_held_up(self) -> bool:
+        """Whether it was our own limit, not the reader, that held it up since this was asked."""
+        held_up, self._held_up = self._held_up, False
+        return held_up or self._pause.due is not None
 
     def start(self) -> None:
         """Begin; the transport must be empty."""
@@ -69,7 +70,7 @@ class FileRangeProducer:
 
     def resumeProducing(self) -> None:
         """Twisted: the transport has drained."""
-        if self._done is None or self.waiting_for_tokens:
+        if self._done is None or self._pause.due is not None:
             return
         if self._offset == self._stop:
             self._finish(None)
@@ -77,6 +78,7 @@ class FileRangeProducer:
         turn = _TURN_BYTES if self._bucket.rate is None else _LIMITED_TURN_BYTES
         granted = self._bucket.take(min(turn, self._stop - self._offset))
         if granted == 0:
+            self._held_up = True
             self._pause.set(self._bucket.delay(), self.resumeProducing)
             return
         self._read_ahead()

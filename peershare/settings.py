@@ -28,6 +28,8 @@ LONGEST_GOOD_INTERVAL_SECONDS = 120.0
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _LONGEST_INTERVAL_SECONDS = 86_400.0
+# Stands for a value of a file that is no text and no number; no option takes it.
+_NO_SCALAR = "<neither text nor number>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,21 @@ class Option:
 
 
 def _path(text: str) -> Path:
-    if not text or "\0" in text:
+    if not text or "\0" in text or text == _NO_SCALAR:
         raise ValueError("a folder is needed")
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symlinks
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text}: {error}") from None
+    return Path(os.path.abspath(path))  # noqa: PTH100 - keeps symlinks
+
+
+def _home(where: str, path: str) -> Path:
+    """A path with its tilde resolved.  Raises `SettingsError` where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{where}: {path!r} cannot be used: {error}") from None
 
 
 def _address(text: str) -> IPv4Address:
@@ -191,7 +205,7 @@ def load_settings(
     values: dict[str, Any] = {}
     path = config or environment.get("PEERSHARE_CONFIG")
     if path:
-        values.update(_from_file(Path(path).expanduser()))
+        values.update(_from_file(_home("--config", path)))
     for option in OPTIONS:
         text = environment.get(option.variable)
         if text is not None and text.strip():
@@ -200,7 +214,8 @@ def load_settings(
     for name, parts_given in flags.items():
         option = _BY_NAME[name]
         values[option.field] = _parse(option, parts_given, f"--{name}")
-    values.setdefault("share", Path("~/Peershare").expanduser())
+    if "share" not in values:
+        values["share"] = _home("--share", "~/Peershare")
     values.setdefault("state", Path(platformdirs.user_state_dir("peershare", appauthor=False)))
     settings = Settings(**values)
     _check_together(settings)
@@ -245,16 +260,21 @@ def _from_file(path: Path) -> dict[str, Any]:
         option = _BY_NAME.get(key.replace("_", "-"))
         if option is None:
             raise SettingsError(f"--config: {path} has an unknown key {key!r}")
-        values[option.field] = _parse(option, _texts(value), f"{path}: {key}")
+        values[option.field] = _parse(option, _texts(option, value), f"{path}: {key}")
     return values
 
 
-def _texts(value: object) -> list[str]:
-    """A TOML value as the texts a command line would hold; booleans and tables fit nothing."""
-    if isinstance(value, list):
-        parts = [text for item in value for text in _texts(item)]
-        joined = all(isinstance(item, int) for item in value)
-        return [",".join(parts)] if joined and parts else parts or [""]
+def _texts(option: Option, value: object) -> list[str]:
+    """A TOML value as the texts that a command line would hold."""
+    if isinstance(value, list) and option.repeatable and value:
+        return [_text(item) for item in value]
+    if isinstance(value, list) and option.name == "classic-ports":
+        return [",".join(map(_text, value))]
+    return [_text(value)]
+
+
+def _text(value: object) -> str:
+    """A scalar as text; what is none (a list, a table, a boolean) fits no option."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return [f"<{type(value).__name__}>"]
-    return [str(value)]
+        return _NO_SCALAR
+    return str(value)

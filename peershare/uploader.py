@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from peershare.admission import Admission
+from peershare.content.chunks import ByteRange
 from peershare.content.names import display
 from peershare.errors import PeerError
 from peershare.ledger import Ledger
@@ -120,7 +121,7 @@ class UploaderProtocol(Protocol):
         self._alarm = Alarm(factory.reactor)
         self._started = factory.reactor.seconds()
         self._pace = Pace(self._started, STALLED_SECONDS)
-        self._sent = 0
+        self._written = 0
         self._result = ""
         self._ended = False
         self._input_ended = False
@@ -128,7 +129,7 @@ class UploaderProtocol(Protocol):
     @property
     def sent(self) -> int:
         """Bytes of the chunk that left so far."""
-        return self._producer.sent if self._producer is not None else self._sent
+        return self._written + (self._producer.sent if self._producer is not None else 0)
 
     # -- the request
 
@@ -177,26 +178,27 @@ class UploaderProtocol(Protocol):
         try:
             self._chunk = OpenChunk(handle)
             self._send(self._chunk)
-        except FileChangedError as changed:
-            self._fail(f"failed changed: {changed}")
-        except OSError as failed:
-            self._fail(f"failed unreadable: {failed.strerror}")
+        except (FileChangedError, OSError) as failed:
+            self._fail(failed)
 
     def _send(self, chunk: OpenChunk) -> None:
-        """Send a small chunk in one write, a large or slowed one piece by piece."""
+        """Send a small chunk in one write, a large or slowed one piece by piece.
+
+        Of that the last byte is held back, as all of a small one is, until it is sure that the
+        file did not change meanwhile: a reader must never have the whole of something mixed.
+        """
         factory = self.factory
         self._pace = Pace(factory.reactor.seconds(), STALLED_SECONDS)
         self._alarm.set(CHECK_SECONDS, self._check_progress)
         if chunk.range.length <= ONE_WRITE_BYTES and factory.bucket.rate is None:
-            self.transport.write(chunk.read())
-            self._sent = chunk.range.length
-            self._sent_all()
+            self._send_last(chunk, chunk.range)
         else:
+            start, stop = chunk.range
             self._producer = FileRangeProducer(
                 factory.reactor,
                 self.transport,
                 chunk.descriptor,
-                chunk.range,
+                ByteRange(start, stop - 1),
                 factory.bucket,
                 factory.workers,
                 self._produced,
@@ -205,27 +207,30 @@ class UploaderProtocol(Protocol):
 
     def _produced(self, failed: Exception | None) -> None:
         """The producer has finished, well or not."""
-        if failed is None:
-            self._sent_all()
-        elif isinstance(failed, BrokenPipeError | ConnectionResetError):
+        if isinstance(failed, BrokenPipeError | ConnectionResetError):
             self.transport.abortConnection()
-        else:
-            self._fail(f"failed changed: {failed}")
+        elif failed is not None:
+            self._fail(failed)
+        elif self._chunk is not None:
+            stop = self._chunk.range.stop
+            self._send_last(self._chunk, ByteRange(stop - 1, stop))
 
-    def _sent_all(self) -> None:
-        """Every byte was handed over: end the stream, unless the file changed under us."""
+    def _send_last(self, chunk: OpenChunk, last: ByteRange) -> None:
+        """Send the rest in one write and end the stream, unless the file changed under us."""
         try:
-            if self._chunk is not None:
-                self._chunk.check_unchanged()
-        except FileChangedError as changed:
-            self._fail(f"failed changed: {changed}")
+            data = chunk.read(last)
+        except (FileChangedError, OSError) as failed:
+            self._fail(failed)
             return
+        self.transport.write(data)
+        self._written = len(data)
         self._result = "ok"
         self._end_stream()
 
-    def _fail(self, result: str) -> None:
+    def _fail(self, failed: Exception) -> None:
         """It is our side that cannot: reset, look at the folder again."""
-        self._result = result
+        kind = "unreadable" if isinstance(failed, OSError) else "changed"
+        self._result = f"failed {kind}: {failed}"
         self.transport.abortConnection()
         self.factory.library.rescan()
 
@@ -277,12 +282,12 @@ class UploaderProtocol(Protocol):
     def _check_progress(self) -> None:
         """Cut a reader that does not read, or only pretends to."""
         now = self.factory.reactor.seconds()
-        if self._producer is not None and self._producer.waiting_for_tokens:
+        if self._producer is not None and self._producer.was_held_up():
             self._pace.excuse(now)
         verdict = self._pace.judge(now, self.sent)
         if verdict is Verdict.STALLED:
             self.abort(f"failed stalled: the reader took nothing for {STALLED_SECONDS:.0f} s")
-        elif verdict is Verdict.TOO_SLOW and self.factory.bucket.rate is None:
+        elif verdict is Verdict.TOO_SLOW:
             self.abort("failed too-slow: the reader took less than 1 KiB a second")
         else:
             self._alarm.set(CHECK_SECONDS, self._check_progress)

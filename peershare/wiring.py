@@ -68,63 +68,90 @@ def make_parts(
     emit: Callable[[Event], None],
 ) -> Parts:
     """Make everything that a node consists of; nothing is started."""
-    reactor, clock = world.reactor, world.reactor.seconds
+    reactor = world.reactor
     ledger = Ledger(settings.state, world.wall_clock)
     library = Library(reactor, settings.share, index, world.workers, world.wall_clock)
     dictionary = ContentDictionary()
     dictionary_file = DictionaryFile(reactor, dictionary, settings.state)
-    announcer = Announcer(
+    announcer = _make_announcer(settings, world, library)
+    # the sockets know which addresses are ours; who filters by that is made before them
+    ours = _Ours()
+    uploader = _make_uploader(settings, world, library, ledger, dictionary, ours)
+    discovery = ChunkDiscovery(
         reactor,
+        settings.classic_udp_port,
+        dictionary,
+        is_own=ours.is_own,
+        is_local=ours.is_local,
+        on_told=on_told,
+        on_expired=dictionary_file.touch,
+    )
+    listening = Listening(reactor, settings, world.interfaces, uploader, announcer, discovery.hear)
+    ours.listening = listening
+    dialler = _make_dialler(settings, world, listening)
+    downloader = Downloader(
+        reactor, dictionary, dialler, library, index, ledger, world.workers, emit, resume=resume
+    )
+    return Parts(
+        index,
+        ledger,
+        library,
+        dictionary,
+        dictionary_file,
+        announcer,
+        discovery,
+        uploader,
+        listening,
+        downloader,
+    )
+
+
+class _Ours:
+    """Which addresses are ours, or on our networks, for those who are made before `listening`."""
+
+    listening: Listening
+
+    def is_own(self, address: IPv4Address) -> bool:
+        return self.listening.is_own(address)
+
+    def is_local(self, address: IPv4Address) -> bool:
+        return self.listening.is_local(address)
+
+
+def _make_announcer(settings: Settings, world: World, library: Library) -> Announcer:
+    announcer = Announcer(
+        world.reactor,
         settings.announce_interval_seconds,
         library.groups_to_tell,
         world.wall_clock,
         world.random,
     )
+    library.on_change(announcer.shares_changed)
+    return announcer
 
-    # the sockets know which addresses are ours; who filters by that is made before them
-    def is_local(address: IPv4Address) -> bool:
-        return listening.is_local(address)
 
-    def is_own(address: IPv4Address) -> bool:
-        return listening.is_own(address)
-
-    uploader = UploaderFactory(
-        reactor,
+def _make_uploader(
+    settings: Settings,
+    world: World,
+    library: Library,
+    ledger: Ledger,
+    dictionary: ContentDictionary,
+    ours: _Ours,
+) -> UploaderFactory:
+    return UploaderFactory(
+        world.reactor,
         library,
         ledger,
-        TokenBucket(settings.upload_limit_bytes_per_second, clock),
+        TokenBucket(settings.upload_limit_bytes_per_second, world.reactor.seconds),
         world.workers,
-        Admission(is_local, dictionary.knows),
+        Admission(ours.is_local, dictionary.knows),
     )
-    discovery = ChunkDiscovery(
-        reactor,
-        settings.classic_udp_port,
-        dictionary,
-        is_own=is_own,
-        is_local=is_local,
-        on_told=on_told,
-        on_expired=dictionary_file.touch,
-    )
-    listening = Listening(reactor, settings, world.interfaces, uploader, announcer, discovery.hear)
-    dialler = Dialler(
-        reactor,
+
+
+def _make_dialler(settings: Settings, world: World, listening: Listening) -> Dialler:
+    return Dialler(
+        world.reactor,
         settings.classic_ports,
-        TokenBucket(settings.download_limit_bytes_per_second, clock),
+        TokenBucket(settings.download_limit_bytes_per_second, world.reactor.seconds),
         listening.bind_address,
-    )
-    downloader = Downloader(
-        reactor, dictionary, dialler, library, index, ledger, world.workers, emit, resume=resume
-    )
-    library.on_change(announcer.shares_changed)
-    return Parts(
-        index=index,
-        ledger=ledger,
-        library=library,
-        dictionary=dictionary,
-        dictionary_file=dictionary_file,
-        announcer=announcer,
-        discovery=discovery,
-        uploader=uploader,
-        listening=listening,
-        downloader=downloader,
     )

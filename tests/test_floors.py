@@ -30,7 +30,7 @@ FLOORS = (
     ("announcer", "discovery", "uploader", "sending", "udp", "download"),
     ("node", "wiring", "listening", "overview"),
     ("control",),
-    ("tap", "client"),
+    ("tap", "client", "__main__"),
 )
 # These do no input or output and know no reactor: bytes and values in, values out.
 PURE = (

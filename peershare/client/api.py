@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost, TimeoutError
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
     RequestTransmissionFailed,
     ResponseFailed,
@@ -21,7 +23,7 @@ from twisted.web.client import (
     readBody,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
@@ -66,6 +68,19 @@ class RefusedError(ClientError):
         super().__init__(error.message, ExitStatus.USAGE if usage else ExitStatus.FAILED)
         self.http_status = http_status
         self.choices = error.choices
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Connects to the address in a URL; no name is looked up, no proxy asked."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def endpointForURI(self, uri: URI) -> TCP4ClientEndpoint:
+        """Twisted: where this URL leads."""
+        host = uri.host.decode("ascii")
+        return TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
 
 
 @implementer(IBodyProducer)
@@ -156,7 +171,7 @@ class ApiClient:
     def __init__(self, reactor: Any, control: ControlFile) -> None:
         self._reactor = reactor
         self._control = control
-        self._agent: IAgent = Agent(reactor, connectTimeout=CONNECT_SECONDS)
+        self._agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor))
 
     @property
     def pid(self) -> int:
@@ -219,9 +234,8 @@ class ApiClient:
         seconds: float = REPLY_SECONDS,
     ) -> T:
         response = await self._request(method, path, body, seconds)
-        reading: Deferred[bytes] = readBody(response)
         try:
-            data = await reading.addTimeout(REPLY_SECONDS, self._reactor)
+            data = await self._patiently(readBody(response), REPLY_SECONDS)
         except _FAILED as error:
             raise self._gone(error) from None
         try:
@@ -245,9 +259,25 @@ class ApiClient:
             producer = _Body(msgspec.json.encode(body))
         asked = self._agent.request(method.encode("ascii"), url, headers, producer)
         try:
-            return await asked.addTimeout(seconds, self._reactor)
+            return await self._patiently(asked, seconds)
         except _FAILED as error:
             raise self._gone(error) from None
+
+    def _patiently(self, inner: Deferred[T], seconds: float) -> Deferred[T]:
+        """The same for so many seconds; whoever cancels it gets a `CancelledError`.
+
+        What an agent makes of its cancellation cannot be told from a connection that failed.
+        """
+        over = False
+
+        def cancel(_: Deferred[T]) -> None:
+            nonlocal over
+            over = True
+            inner.cancel()
+
+        outer: Deferred[T] = Deferred(cancel)
+        inner.addBoth(lambda result: None if over else outer.callback(result))
+        return outer.addTimeout(seconds, self._reactor)
 
     def _gone(self, error: Exception) -> GoneError:
         return GoneError(f"the service (pid {self.pid}) does not answer: {_reason(error)}")

@@ -81,9 +81,9 @@ class Follower:
     async def _attempt(self, wish: _Wish) -> Outcome | None:
         """Ask the service that there is, and follow; None if it went away."""
         client = await self._session.client()
-        mark = self._session.mark()
         try:
             running = {d.id for d in await client.downloads() if d.state not in FINAL_STATES}
+            mark = self._session.mark()
             status = await client.start(wish.name, wish.folder)
         except GoneError:
             self._session.lose(client)

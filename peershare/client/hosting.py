@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,8 +104,10 @@ class Hosting:
 def _is_ours(control: ControlFile) -> bool:
     """Whether it points to this machine: the token goes nowhere else."""
     parts = urlsplit(control.url)
-    host = parts.hostname or ""
-    return parts.scheme == "http" and (host.startswith("127.") or host == "localhost")
+    try:
+        return parts.scheme == "http" and IPv4Address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -46,6 +46,7 @@ class Patience:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
+        self._began_at = now
         self._moved_at = now
         self._finishing = False
         self._heard_at: float | None = None
@@ -71,7 +72,8 @@ class Patience:
         limit = self._limits.give_up if self.heard else self._limits.wait
         if limit is None or self._finishing:
             return None
-        return max(self._moved_at, self._limits.since) + limit - now
+        counted = self._moved_at if self.heard else self._began_at
+        return max(counted, self._limits.since) + limit - now
 
     def verdict(self, now: float) -> Verdict | None:
         """Why it is over; None while it lasts."""

@@ -90,7 +90,8 @@ class PartStore:
     def check(self) -> Deferred[None]:
         """Keep of a former run's chunks what still hashes to what was recorded.
 
-        Where there are none, no part file is made before there is somebody to fetch from.  Fails with `StorageError`.
+        Where there are none, no part file is made before there is somebody to fetch from.
+        Fails with `StorageError`.
         """
         return self._track(self._check())
 

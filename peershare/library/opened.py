@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from peershare.content.chunks import ByteRange
 from peershare.library.entries import ChunkHandle
 from peershare.library.files import Identity, open_regular
 
@@ -31,10 +32,11 @@ class OpenChunk:
             self.close()
             raise
 
-    def read(self) -> bytes:
-        """All its bytes, for a small one.  Raises `OSError`, `FileChangedError`."""
-        data = os.pread(self.descriptor, self.range.length, self.range.start)
-        if len(data) < self.range.length:
+    def read(self, some: ByteRange) -> bytes:
+        """Some of its bytes, sure to be what was announced.  Raises `OSError`, `FileChangedError`."""
+        data = os.pread(self.descriptor, some.length, some.start)
+        self.check_unchanged()
+        if len(data) < some.length:
             raise FileChangedError("the file is shorter than it was")
         return data
 

@@ -1,4 +1,4 @@
-"""What stands in for the outside of the client: a hosting without nodes, a report that remembers."""
+"""Stand-ins for what is around the client: a hosting without nodes, a report that remembers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class HostingTests(TestCase):
         raise AssertionError("it was connected")
 
     async def test_left_behind(self) -> None:
-        """A control file that a kill left behind is passed over: the process, the port, the token."""
+        """A control file that a kill left behind is passed over."""
         self.state.mkdir(mode=0o700)
         gone = 2**22 + 1  # above the largest process id that Linux gives out
         for control in (

@@ -96,7 +96,8 @@ class PatienceTests(SynchronousTestCase):
     def test_not_heard(self) -> None:
         """A name that nobody tells is waited for as long as --wait says, from the wish on."""
         patience = self.patience()
-        patience.look(a_download(idle_seconds=500.0), 1_010.0)  # an old wish of somebody else's
+        for idle in (500.0, 0.0):  # an old wish of somebody else's; a clock that does not count
+            patience.look(a_download(idle_seconds=idle), 1_010.0)
         self.assertEqual(patience.seconds_left(1_010.0), 55.0)
         self.assertIsNone(patience.verdict(1_064.9))
         self.assertIs(patience.verdict(1_065.0), Verdict.NOT_FOUND)

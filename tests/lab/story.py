@@ -81,7 +81,8 @@ class LabTestCase(SynchronousTestCase):
 
     def got(self, peer: PeershareHost, process: LabProcess, name: str, data: bytes) -> None:
         """Check that a download ended well: exit status, name, every byte."""
-        self.assertEqual(process.wait(), 0, process.describe())
+        status = process.wait()
+        self.assertEqual(status, 0, f"{process.describe()}\n{peer.running.describe()}")
         self.assertTrue((peer.share / name).exists(), f"{name}: {sorted(peer.share.iterdir())}")
         self.assertTrue((peer.share / name).read_bytes() == data, f"{name}: other bytes")
 

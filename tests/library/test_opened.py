@@ -32,7 +32,8 @@ class OpenChunkTests(SynchronousTestCase):
     def test_reads_its_range(self) -> None:
         """Exactly these bytes, and the file has not changed."""
         chunk = self.open(self.identity)
-        self.assertEqual(chunk.read(), b"2345")
+        self.assertEqual(chunk.read(chunk.range), b"2345")
+        self.assertEqual(chunk.read(ByteRange(5, 6)), b"5")
         chunk.check_unchanged()
 
     def test_a_file_that_is_not_there(self) -> None:
@@ -55,6 +56,7 @@ class OpenChunkTests(SynchronousTestCase):
         chunk = self.open(self.identity)
         self.path.write_bytes(b"9876543210")
         self.assertRaises(FileChangedError, chunk.check_unchanged)
+        self.assertRaises(FileChangedError, chunk.read, chunk.range)
 
     def test_replaced_while_it_is_served(self) -> None:
         """A rename over it does no harm: what was opened is served to its end."""
@@ -62,20 +64,22 @@ class OpenChunkTests(SynchronousTestCase):
         other = self.path.with_name("other")
         other.write_bytes(b"9876543210")
         other.replace(self.path)
-        self.assertEqual(chunk.read(), b"2345")
+        self.assertEqual(chunk.read(chunk.range), b"2345")
 
     def test_truncated_while_it_is_served(self) -> None:
         """Fewer bytes than the range has are never given as the whole."""
         chunk = self.open(self.identity)
         os.truncate(self.path, 4)
-        self.assertRaises(FileChangedError, chunk.read)
+        self.assertRaises(FileChangedError, chunk.read, chunk.range)
+        part = self.open(None)
+        self.assertRaises(FileChangedError, part.read, part.range)
 
     def test_a_part_may_grow(self) -> None:
         """A part changes as it is written: only its range counts."""
         chunk = self.open(None)
         self.path.write_bytes(DATA + b"more")
         chunk.check_unchanged()
-        self.assertEqual(chunk.read(), b"2345")
+        self.assertEqual(chunk.read(chunk.range), b"2345")
 
     def test_closing_twice(self) -> None:
         """The second time nothing of somebody else's is closed."""
