@@ -214,8 +214,10 @@ class PairStore:
         if not self._room_at_chunk(owner, root, base, pair) or not self._room(owner, cost):
             return False
         if entry is None:
+            entries = self._roots.setdefault(root, {}).setdefault(base, [])
+            base = entries[0].base if entries else base  # one text, however many tell it
             entry = owner.entries[base] = Entry(base, owner)
-            self._roots.setdefault(root, {}).setdefault(base, []).append(entry)
+            entries.append(entry)
         entry.pairs.append(pair)
         self._count(owner, 1, cost)
         return True

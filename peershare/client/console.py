@@ -75,6 +75,8 @@ class Console:
         plain = bool(environment.get("NO_COLOR"))
         self.color = self.out.is_terminal and able and not plain
         self.bars = self.color and not json
+        self.closed = False  # nobody gets our data any more
+        self.on_closed: Callable[[], object] = lambda: None
         self.screen: Screen | None = None
         if self.out.is_terminal and able and not json:
             self.screen = Screen(self.out.write, self._size)
@@ -85,11 +87,22 @@ class Console:
         return self._size().columns
 
     def data(self, text: str) -> None:
-        """A line (or several) of what was asked for."""
-        if self.screen is not None:
-            self.screen.print(text)
-        else:
-            self.out.write(f"{text}\n".encode("utf-8", "replace"))
+        """A line (or several) of what was asked for.
+
+        If it cannot be written any more, `closed` is set and `on_closed` called, once.
+        """
+        if self.closed:
+            return
+        try:
+            if self.screen is not None:
+                self.screen.print(text)
+            else:
+                self.out.write(f"{text}\n".encode("utf-8", "replace"))
+        except ClientError as error:
+            self.closed = True
+            if not isinstance(error, OutputClosedError):
+                self.note(f"peershare: {error}", Style.BAD)
+            self.on_closed()
 
     def note(self, text: str, style: Style = Style.PLAIN) -> None:
         """A line of everything else; one that cannot be written is lost."""

@@ -39,6 +39,7 @@ from peershare.status import ContentsChanged, ContentStatus, Event
 
 _MOST_CHOICES = 60
 _MOST_NEWS = 10
+_WRITE_SECONDS = 0.02  # for what is still to be written to the terminal
 _NEWS = ("news",)  # the key of a task that is no download
 
 
@@ -49,6 +50,7 @@ class Parts:
     session: Session
     console: Console
     screen: Screen
+    key_mode: KeyMode
     performer: Performer
     commands: Commands
     limits: Limits
@@ -66,7 +68,6 @@ class Interactive:
         self._console = parts.console
         self._session = parts.session
         self._reactor = reactor
-        self._key_mode = KeyMode()
         self._editor = Editor(parts.screen, self)
         self._tasks: dict[object, Deferred[Any]] = {}
         self._names: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class Interactive:
     async def run(self, stdin: Stdin) -> ExitStatus:
         """Let the user edit lines; return when the input and what it began have ended."""
         self._session.listen(self._happened)
-        self._key_mode.enter()
+        self._parts.key_mode.enter()
         try:
             stdin.open(KeyReader(self._editor))
             await self._welcome()
@@ -87,7 +88,7 @@ class Interactive:
         finally:
             self._editor.close()
             await stdin.close()
-            self._key_mode.leave()
+            self._parts.key_mode.leave()
         return ExitStatus.DONE
 
     async def _welcome(self) -> None:
@@ -127,8 +128,11 @@ class Interactive:
         task: Deferred[Any] = Deferred.fromCoroutine(work)
         self._tasks[key] = task
         task.addErrback(self._failed, line)
-        task.addBoth(lambda _: self._tasks.pop(key))
+        task.addBoth(lambda _: self._forget(key))
         task.addErrback(lambda failure: self._log.failure("a request", failure=failure))
+
+    def _forget(self, key: object) -> None:
+        del self._tasks[key]
 
     def _failed(self, failure: Failure, line: str) -> None:
         if failure.check(CancelledError):
@@ -170,9 +174,12 @@ class Interactive:
 
     def suspended(self) -> None:
         """Ctrl-Z: out of the way, and back on `fg`."""
-        self._parts.screen.set_block(())
-        self._key_mode.suspend()
-        self._parts.screen.clear()
+        self._parts.screen.hide()
+        self._reactor.callLater(_WRITE_SECONDS, self._suspend)
+
+    def _suspend(self) -> None:
+        self._parts.key_mode.suspend()
+        self._parts.screen.redraw()
 
     def completed(self, line: str) -> str:
         """Tab."""

@@ -132,12 +132,12 @@ class Stdin:
             deadline = self._reactor.seconds() + _FLUSH_SECONDS
             while not transport.disconnected and self._reactor.seconds() < deadline:
                 await deferLater(self._reactor, 0.01)
-        for descriptor in self._diverted:
-            descriptor.divert(None)
         self.restore()
 
     def restore(self) -> None:
-        """Make everything as blocking as it was; may be called at any time."""
+        """Give all back at once, as blocking as it was; may be called at any time."""
+        for descriptor in self._diverted:
+            descriptor.divert(None)
         for number, blocking in self._were_blocking.items():
             if blocking is not None:
                 os.set_blocking(number, blocking)

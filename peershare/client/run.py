@@ -27,6 +27,7 @@ from peershare.client.patience import DEFAULT_WAIT_SECONDS, Limits
 from peershare.client.prompt import Performer, perform_lines
 from peershare.client.report import HumanReport, JsonReport, Report
 from peershare.client.session import Session
+from peershare.client.terminal import KeyMode
 from peershare.client.wording import safe
 from peershare.node import Node, make_node, use_monotonic_clock
 from peershare.settings import Settings
@@ -59,6 +60,7 @@ class Client:
         self._console = Console(os.environ, json=options.json)
         self._stdin = Stdin(self._console, reactor)
         self._lines = LineSource()
+        self._key_mode = KeyMode()
         self._log_file = ClientLog(lambda text: self._console.note(f"peershare: {safe(text)}"))
         self._hosting = Hosting(settings, reactor, self._make_node)
         self._session = Session(
@@ -77,13 +79,22 @@ class Client:
         for number in _SIGNALS:
             signal.signal(number, self._signalled)
         signal.signal(signal.SIGWINCH, self._resized)
+        self._console.on_closed = self._nobody_reads
         self._reactor.callWhenRunning(self._start)
         try:
             self._reactor.run(installSignalHandlers=False)
         finally:
-            self._stdin.restore()
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # it is over, one way or the other
+            self._restore()
             self._log_file.close()
         return int(self._status)
+
+    def _restore(self) -> None:
+        """Leave the terminal as it was, at once."""
+        self._stdin.restore()
+        self._console.close()
+        self._key_mode.leave()
 
     def _start(self) -> None:
         self._task = Deferred.fromCoroutine(self._main())
@@ -106,7 +117,8 @@ class Client:
             await self._session.close()
 
     def _done(self, status: ExitStatus) -> None:
-        self._status = status
+        done = status is ExitStatus.DONE and self._console.closed
+        self._status = ExitStatus.FAILED if done else status
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("the client failed", failure=failure)
@@ -116,8 +128,7 @@ class Client:
     def _signalled(self, number: int, frame: object) -> None:
         """Python: a signal came; the second one does not wait for anything."""
         if self._interrupted_by is not None:
-            self._console.close()
-            self._stdin.restore()
+            self._restore()
             os._exit(int(_SIGNALS[signal.Signals(number)]))
         self._reactor.callFromThread(self._interrupt, _SIGNALS[signal.Signals(number)])
 
@@ -126,6 +137,10 @@ class Client:
         if self._interrupted_by is None and self._task is not None:
             self._interrupted_by = status
             self._task.cancel()
+
+    def _nobody_reads(self) -> None:
+        """What is asked for cannot be given any more: leave as on Ctrl-C."""
+        self._reactor.callLater(0, self._interrupt, ExitStatus.FAILED)
 
     def _resized(self, number: int, frame: object) -> None:
         """Python: the terminal has another size."""
@@ -171,6 +186,7 @@ class Client:
             session=self._session,
             console=self._console,
             screen=screen,
+            key_mode=self._key_mode,
             performer=self._performer(limits, interactive=True),
             commands=self._commands,
             limits=limits,

@@ -108,6 +108,10 @@ class Screen:
         """Draw the region anew, in the terminal's present size."""
         self._put(self._erased() + self._region())
 
+    def hide(self) -> None:
+        """Take the region away for now; `redraw` brings it back, wherever the cursor is then."""
+        self._put(self._erased())
+
     def clear(self) -> None:
         """Wipe the whole terminal and draw the region at its top."""
         self._drawn = []
@@ -116,7 +120,7 @@ class Screen:
     def close(self) -> None:
         """Take the region away; the cursor is at the beginning of a free line."""
         if not self._closed:
-            self._put(self._erased())
+            self.hide()
             self._block, self._input, self._closed = [], None, True
 
     def _put(self, text: str) -> None:

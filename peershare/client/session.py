@@ -133,12 +133,12 @@ class Session:
             self._feed.stop()
         self._losses += 1
         self._say(f"the service (pid {client.pid}) went away")
-        for watch in tuple(self._watches):
-            watch.lose()
         self._reconnecting = Deferred.fromCoroutine(self._reconnect())
         self._reconnecting.addErrback(self._not_reconnected)
         self._reconnecting.addBoth(lambda _: self._settled())
         self._reconnecting.addErrback(lambda f: self._log.failure("cannot go on", failure=f))
+        for watch in tuple(self._watches):
+            watch.lose()
 
     async def _reconnect(self) -> None:
         if self._losses > MAX_LOSSES:

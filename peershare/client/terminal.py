@@ -42,7 +42,7 @@ class KeyMode:
             return  # the terminal is gone
 
     def suspend(self) -> None:
-        """Stop this process as Ctrl-Z does, with the terminal as it was; return on `fg`."""
+        """Stop this job as Ctrl-Z does, with the terminal as it was; return on `fg`."""
         self.leave()
-        os.kill(os.getpid(), signal.SIGTSTP)
+        os.kill(0, signal.SIGTSTP)
         self.enter()

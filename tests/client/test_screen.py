@@ -110,6 +110,17 @@ class ScreenTests(SynchronousTestCase):
         self.screen.print("the end")
         self.assertEqual(self.terminal.lines, ["notice", "the end"])
 
+    def test_hide(self) -> None:
+        """Hidden for a while, the region comes back below what was written meanwhile."""
+        self.make()
+        self.screen.set_block(["bar"])
+        self.screen.set_input(typed("f"))
+        self.screen.hide()
+        self.assertEqual(self.terminal.lines, [])
+        self.terminal.feed(b"$ fg\r\n")
+        self.screen.redraw()
+        self.assertEqual(self.terminal.lines, ["$ fg", "bar", "peershare> f"])
+
     def test_clear(self) -> None:
         """A clear screen shows the region alone."""
         self.make()
