@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from twisted.internet.task import deferLater
 
 from peershare.client.api import ApiClient
@@ -22,7 +21,7 @@ from peershare.client.tables import (
     peers_sheet,
     plain_lines,
 )
-from peershare.client.wording import about, safe, size_text, span_text
+from peershare.client.wording import about, json_text, safe, size_text, span_text
 from peershare.status import ShareStatus
 
 # An own node has just begun to listen; peers that hear it answer within a fraction of a second.
@@ -74,7 +73,8 @@ class Commands:
         """Show the newest lines of both logs."""
         entries = await client.history(limit)
         nothing = "nothing was downloaded or uploaded yet"
-        return self._show(entries, history_sheet(entries), nothing)
+        drawn = self._console.screen is not None
+        return self._show(entries, history_sheet(entries, drawn=drawn), nothing)
 
     async def share(self, client: ApiClient, paths: tuple[str, ...], *, own: bool) -> ExitStatus:
         """Put files into the share folder."""
@@ -91,7 +91,7 @@ class Commands:
             if not self._json:
                 self._console.data(_share_text(status))
         if self._json:
-            self._console.data(msgspec.json.encode(shared).decode())
+            self._console.data(json_text(shared))
         if own and shared:
             self._console.note(
                 "they are served while a service runs: twistd -n peershare, or an open prompt",
@@ -101,7 +101,7 @@ class Commands:
 
     def _show(self, values: tuple[object, ...], sheet: Sheet, nothing: str) -> ExitStatus:
         if self._json:
-            self._console.data(msgspec.json.encode(values).decode())
+            self._console.data(json_text(values))
         elif not values:
             self._console.note(nothing)
         elif self._console.screen is not None:

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
 from peershare.client.editor import Editor, KeyReader
-from peershare.client.lines import Stdin
 from peershare.client.outcome import ClientError, ExitStatus
 from peershare.client.paths import completions
 from peershare.client.patience import Limits
@@ -33,6 +32,7 @@ from peershare.client.requests import (
 )
 from peershare.client.screen import Screen
 from peershare.client.session import Session
+from peershare.client.stdin import Stdin
 from peershare.client.terminal import KeyMode
 from peershare.client.wording import about, safe
 from peershare.status import ContentsChanged, ContentStatus, Event
@@ -50,6 +50,7 @@ class Parts:
     session: Session
     console: Console
     screen: Screen
+    stdin: Stdin
     key_mode: KeyMode
     performer: Performer
     commands: Commands
@@ -73,12 +74,12 @@ class Interactive:
         self._names: tuple[str, ...] = ()
         self._ended: Deferred[None] = Deferred()
 
-    async def run(self, stdin: Stdin) -> ExitStatus:
+    async def run(self) -> ExitStatus:
         """Let the user edit lines; return when the input and what it began have ended."""
         self._session.listen(self._happened)
         self._parts.key_mode.enter()
         try:
-            stdin.open(KeyReader(self._editor))
+            self._parts.stdin.open(KeyReader(self._editor))
             await self._welcome()
             await self._ended
             await self._finish()
@@ -87,7 +88,7 @@ class Interactive:
             raise
         finally:
             self._editor.close()
-            await stdin.close()
+            await self._parts.stdin.close()
             self._parts.key_mode.leave()
         return ExitStatus.DONE
 
@@ -178,7 +179,9 @@ class Interactive:
         self._reactor.callLater(_WRITE_SECONDS, self._suspend)
 
     def _suspend(self) -> None:
+        self._parts.stdin.lend()
         self._parts.key_mode.suspend()
+        self._parts.stdin.take_back()
         self._parts.screen.redraw()
 
     def completed(self, line: str) -> str:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import msgspec
-
 from peershare.client.console import Console, Style
 from peershare.client.outcome import ExitStatus, Outcome
-from peershare.client.wording import about, safe
+from peershare.client.wording import about, json_text, safe
 from peershare.status import (
     FINAL_STATES,
     DownloadChanged,
@@ -137,7 +135,7 @@ class JsonReport:
 
     def happened(self, event: Event) -> None:
         """An event of one of our downloads."""
-        self._console.data(msgspec.json.encode(event).decode())
+        self._console.data(json_text(event))
 
     def say(self, name: str, text: str) -> None:
         """Something that the user should know."""
@@ -145,6 +143,6 @@ class JsonReport:
 
     def ended(self, identifier: str, outcome: Outcome) -> None:
         """The outcome is the last line about a name."""
-        self._console.data(msgspec.json.encode(outcome).decode())
+        self._console.data(json_text(outcome))
         if outcome.status is not ExitStatus.DONE:
             self._console.note(about(outcome.name, outcome.message))

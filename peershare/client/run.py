@@ -20,13 +20,14 @@ from peershare.client.console import Console, Style
 from peershare.client.following import Follower
 from peershare.client.getting import FROM_STDIN, get_all, output_folder
 from peershare.client.hosting import Hosting
-from peershare.client.lines import LineSource, Stdin
+from peershare.client.lines import LineSource
 from peershare.client.logs import ClientLog
 from peershare.client.outcome import ClientError, ExitStatus
 from peershare.client.patience import DEFAULT_WAIT_SECONDS, Limits
 from peershare.client.prompt import Performer, perform_lines
 from peershare.client.report import HumanReport, JsonReport, Report
 from peershare.client.session import Session
+from peershare.client.stdin import Stdin
 from peershare.client.terminal import KeyMode
 from peershare.client.wording import safe
 from peershare.node import Node, make_node, use_monotonic_clock
@@ -186,6 +187,7 @@ class Client:
             session=self._session,
             console=self._console,
             screen=screen,
+            stdin=self._stdin,
             key_mode=self._key_mode,
             performer=self._performer(limits, interactive=True),
             commands=self._commands,
@@ -193,7 +195,7 @@ class Client:
             final=self._limits(),
             interrupt=self._interrupt,
         )
-        return await Interactive(parts, self._reactor).run(self._stdin)
+        return await Interactive(parts, self._reactor).run()
 
     def _limits(self) -> Limits:
         wait = self._options.wait_seconds
@@ -222,7 +224,7 @@ class Client:
         ignored = sorted(self._options.flags.keys() - _LOCAL_FLAGS)
         if ignored and not self._hosting.is_own:
             flags = ", ".join(f"--{name}" for name in ignored)
-            self._console.note(f"a service runs on this state folder: {flags} does not apply")
+            self._console.note(f"a service runs on this state folder; not used: {flags}")
 
     def _make_node(self, settings: Settings) -> Node:
         node = make_node(settings, self._reactor, resume=False)

@@ -13,10 +13,11 @@ from peershare.status import ContentStatus, HistoryEntry, PeerStatus
 
 
 class Column(NamedTuple):
-    """A column's heading; `numeric` ones stand to the right."""
+    """A column's heading; `numeric` ones stand to the right, `long` ones may take several lines."""
 
     title: str
     numeric: bool = False
+    long: bool = False
 
 
 class Sheet(NamedTuple):
@@ -28,7 +29,12 @@ class Sheet(NamedTuple):
 
 def contents_sheet(contents: Sequence[ContentStatus]) -> Sheet:
     """Names, whether all five chunks are to be had, whose they are."""
-    columns = (Column("NAME"), Column("CHUNKS"), Column("SIZE", True), Column("FROM"))
+    columns = (
+        Column("NAME", long=True),
+        Column("CHUNKS"),
+        Column("SIZE", numeric=True),
+        Column("FROM", long=True),
+    )
     return Sheet(columns, [_content_row(content) for content in contents])
 
 
@@ -44,10 +50,10 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
     """Addresses, when they were heard, what went to and fro, what they have."""
     columns = (
         Column("ADDRESS"),
-        Column("HEARD", True),
-        Column("GAVE", True),
-        Column("TOOK", True),
-        Column("CONTENTS"),
+        Column("HEARD", numeric=True),
+        Column("GAVE", numeric=True),
+        Column("TOOK", numeric=True),
+        Column("CONTENTS", long=True),
     )
     rows = [
         (
@@ -62,20 +68,20 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
     return Sheet(columns, rows)
 
 
-def history_sheet(entries: Sequence[HistoryEntry]) -> Sheet:
-    """The log lines, newest first."""
+def history_sheet(entries: Sequence[HistoryEntry], *, drawn: bool) -> Sheet:
+    """The log lines, newest first; `drawn`: for a person, who needs no offset in every line."""
     columns = (
         Column("TIME"),
         Column("WHAT"),
-        Column("CHUNK"),
+        Column("CHUNK", long=True),
         Column("ADDRESS"),
-        Column("BYTES", True),
-        Column("SECONDS", True),
-        Column("RESULT"),
+        Column("BYTES", numeric=True),
+        Column("SECONDS", numeric=True),
+        Column("RESULT", long=True),
     )
     rows = [
         (
-            safe(entry.time),
+            safe(entry.time[:19].replace("T", " ") if drawn else entry.time),
             safe(entry.direction),
             safe(entry.chunk),
             safe(entry.address),
@@ -110,7 +116,8 @@ def drawn_lines(sheet: Sheet, columns: int, color: bool) -> str:
         table.add_column(
             column.title,
             justify="right" if column.numeric else "left",
-            overflow="fold",
+            overflow="fold" if column.long else "ellipsis",
+            no_wrap=not column.long,
         )
     for row in sheet.rows:
         table.add_row(*map(Text, row))

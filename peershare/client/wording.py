@@ -5,7 +5,10 @@ Units are decimal, as those of the limits are: 1 kB is 1,000 bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+
+import msgspec
 
 from peershare.content.names import display
 from peershare.status import ChunkState, DownloadStatus
@@ -52,17 +55,26 @@ def safe(text: str) -> str:
     return display(text, _TEXT_LIMIT)
 
 
+def json_text(value: object) -> str:
+    """A status value as JSON in ASCII: a terminal may be where it ends up after all."""
+    return json.dumps(msgspec.to_builtins(value))
+
+
 def about(name: str, text: str) -> str:
     """A sentence with what it is about before it, unless it begins with that itself."""
     begins = text.startswith((name, repr(name)))
     return text if begins else f"{safe(name)}: {text}"
 
 
-def givers_text(given: Mapping[str, int]) -> str:
-    """Who gave how much: ` from 198.18.0.2 (1.0 MB) and 198.18.0.3 (210 kB)`."""
-    if len(given) <= 1:
-        return "".join(f" from {safe(address)}" for address in given)
-    parts = [f"{safe(address)} ({size_text(size)})" for address, size in given.items()]
+def givers_text(status: DownloadStatus) -> str:
+    """Whose chunks it is made of: ` from 198.18.0.2 (1 chunk) and 198.18.0.3 (4 chunks)`."""
+    counts = Counter(chunk.source for chunk in status.chunks if chunk.source)
+    if len(counts) <= 1:
+        return "".join(f" from {safe(address)}" for address in counts)
+    parts = [
+        f"{safe(address)} ({count} chunk{'s' if count > 1 else ''})"
+        for address, count in counts.items()
+    ]
     return f" from {', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -72,7 +84,7 @@ def done_text(status: DownloadStatus, seconds: float | None) -> str:
     if not status.given:
         return f"it was complete already ({size})"
     spent = f" in {span_text(seconds)}" if seconds is not None else ""
-    return f"done, {size}{spent}{givers_text(status.given)}"
+    return f"done, {size}{spent}{givers_text(status)}"
 
 
 def kept_text(status: DownloadStatus) -> str:

@@ -116,7 +116,14 @@ class ControlService(Service):
         """
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         address = self._address()
-        self._connections = Connections(QuietSite(None, ApiRequest), self._reactor)
+        site = QuietSite(
+            None,
+            ApiRequest,
+            parsePOSTFormSubmission=False,
+            timeout=IDLE_SECONDS,
+            reactor=self._reactor,
+        )
+        self._connections = Connections(site, self._reactor)
         self._port = self._listen(address, self._connections)
         host: Any = self._port.getHost()
         guard = Guard(token, address, host.port)

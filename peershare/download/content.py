@@ -205,7 +205,7 @@ class ContentDownload:
         received = attempt.received if attempt is not None else 0
         seconds = now - attempt.started if attempt is not None else 0.0
         upcoming = self._rounds.next(self._find(), now)
-        then = upcoming.source.address if upcoming else None
+        then = upcoming.source.address if upcoming and upcoming.number == number else None
         self._report.failed(number, address, received, seconds, error, then)
         if self.plan.outvoted():
             self._begin_anew()

@@ -18,7 +18,9 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from peershare.download.splicing import Splicer, splice_from
 from peershare.errors import LocalError, PeerError, Reason, StorageError
+from peershare.library.parts import PipedBytes
 from peershare.pace import Pace, Verdict
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
@@ -29,16 +31,16 @@ CHECK_SECONDS = 1.0
 # What is no longer wanted is read and dropped up to here, then the connection is cut.
 SURPLUS_BYTES = 1 << 20
 SURPLUS_SECONDS = 10.0
-# One read of a fast connection; the default of 64 KiB costs half of the speed.
-READ_BYTES = 1 << 18
+# One read of a fast connection; Twisted's 64 KiB cost half of the speed.
+READ_BYTES = 1 << 20
 _LIMITED_READ_SECONDS = 0.05
 
 
 class Sink(TypingProtocol):
     """Where the bytes of a chunk go."""
 
-    def write(self, data: bytes) -> None:
-        """Take the next bytes.  Raises `StorageError`."""
+    def write(self, data: Any) -> None:
+        """Take the next bytes, `bytes` or `PipedBytes`.  Raises `StorageError`."""
 
 
 class ChunkSession(Protocol):
@@ -62,6 +64,7 @@ class ChunkSession(Protocol):
         self._dropped = 0
         self._pace = Pace(reactor.seconds(), STALLED_SECONDS)
         self._result: Deferred[int] | None = None
+        self._splicer: Splicer | None = None
         self.on_bytes: Callable[[int], None] = lambda count: None
         self.received = 0
         self.gone: Deferred[None] = Deferred()
@@ -80,6 +83,7 @@ class ChunkSession(Protocol):
             if rate is None
             else max(2_048, min(READ_BYTES, int(rate * _LIMITED_READ_SECONDS)))
         )
+        self._splicer = splice_from(self.transport, self._room, self._take)
         self.transport.write(request)
         self._alarm.set(CHECK_SECONDS, self._check)
         return self._result
@@ -87,6 +91,7 @@ class ChunkSession(Protocol):
     def drain(self) -> None:
         """The rest is not wanted: drop it for a while, then cut the connection."""
         self._sink = None
+        self._read_plainly()
         self._resume()
         self._alarm.set(SURPLUS_SECONDS, self.transport.abortConnection)
 
@@ -101,6 +106,17 @@ class ChunkSession(Protocol):
                 PeerError(Reason.SURPLUS, f"sent more than the {self._most} bytes a chunk can have")
             )
             return
+        self._take(data)
+
+    def _room(self) -> int:
+        """How many bytes one read may take: none that are surplus."""
+        size: int = self.transport.bufferSize
+        return size if self._most is None else min(size, self._most - self.received)
+
+    def _take(self, data: bytes | PipedBytes) -> None:
+        """Bytes of the chunk, which it has room for."""
+        if self._sink is None:
+            return
         try:
             self._sink.write(data)
         except StorageError as failed:
@@ -114,6 +130,7 @@ class ChunkSession(Protocol):
         """Twisted: the stream has ended, in order or not."""
         self._alarm.clear()
         self._pause.clear()
+        self._read_plainly()
         self.gone.callback(None)  # first: the address is free for what follows from the result
         whole = self._most is not None and self.received == self._most
         if reason.check(error.ConnectionDone) or whole:
@@ -133,6 +150,12 @@ class ChunkSession(Protocol):
             self.drain()
         if result is not None:
             result.errback(failed)
+
+    def _read_plainly(self) -> None:
+        """What comes from now on is for nobody, or nothing comes: the pipe is not needed."""
+        if self._splicer is not None:
+            self._splicer.stop()
+            self._splicer = None
 
     def _drop(self, count: int) -> None:
         self._dropped += count

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
@@ -35,6 +36,17 @@ def _current_umask() -> int:
 
 
 _FINAL_MODE = 0o666 & ~_current_umask()
+
+
+@dataclass(frozen=True)
+class PipedBytes:
+    """Bytes that wait in a pipe, to be had at this end of it."""
+
+    descriptor: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
 
 
 class PartFile:
@@ -79,8 +91,11 @@ class PartFile:
         with storage_errors(self.path, "delete"):
             self.path.unlink(missing_ok=True)
 
-    def write_at(self, data: bytes | memoryview, offset: int) -> None:
+    def write_at(self, data: bytes | memoryview | PipedBytes, offset: int) -> None:
         """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
+        if isinstance(data, PipedBytes):
+            self._empty_pipe(data, offset)
+            return
         view = memoryview(data)
         while view:
             try:
@@ -89,6 +104,21 @@ class PartFile:
                 raise self._write_error(error, len(view)) from None
             view = view[written:]
             offset += written
+
+    def _empty_pipe(self, piped: PipedBytes, offset: int) -> None:
+        """Have the kernel move them; by hand on a file system that knows no splice."""
+        left = piped.length
+        while left:
+            try:
+                moved = os.splice(piped.descriptor, self._descriptor, left, offset_dst=offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise self._write_error(error, left) from None
+                data = os.read(piped.descriptor, left)
+                self.write_at(data, offset)
+                moved = len(data)
+            left -= moved
+            offset += moved
 
     def check_room(self, more: int) -> None:
         """Raise `StorageError` if `more` bytes do not fit on this file system."""

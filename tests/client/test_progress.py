@@ -132,10 +132,16 @@ class TablesTests(SynchronousTestCase):
     def test_history(self) -> None:
         """The fields of the log line."""
         self.assertEqual(
-            plain_lines(history_sheet([an_entry()])),
+            plain_lines(history_sheet([an_entry()], drawn=False)),
             "2026-11-22T07:43:17.000+00:00\tdownload\tforest_1\t198.18.0.2\t1000\t0.500"
             "\tok unverified",
         )
+
+    def test_drawn_history(self) -> None:
+        """For a person the time is short, and in one line on any terminal."""
+        text = drawn_lines(history_sheet([an_entry()], drawn=True), 90, color=False)
+        self.assertIn("2026-11-22 07:43:17  download  forest_1", text)
+        self.assertEqual(len(text.split("\n")), 2)
 
     def test_many_peers(self) -> None:
         """A long list of addresses is cut, and counted."""

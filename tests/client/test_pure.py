@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hypothesis import given
@@ -17,6 +18,7 @@ from peershare.client.wording import (
     about,
     clock_text,
     done_text,
+    json_text,
     kept_text,
     rate_text,
     size_text,
@@ -24,6 +26,14 @@ from peershare.client.wording import (
 )
 from peershare.status import ChunkState, ChunkStatus, DownloadState
 from tests.control.fake_node import NOTHING_YET, a_download
+
+
+def held(*sources: str) -> tuple[ChunkStatus, ...]:
+    """Chunks that are here, from these addresses."""
+    return tuple(
+        ChunkStatus(number=number, state=ChunkState.HELD, received=5, source=source)
+        for number, source in enumerate(sources, 1)
+    )
 
 
 class WordingTests(SynchronousTestCase):
@@ -47,28 +57,36 @@ class WordingTests(SynchronousTestCase):
             self.assertEqual(span_text(seconds), text)
 
     def test_done(self) -> None:
-        """What is done says how much, how long, and from whom how much."""
-        status = a_download(size=1_300_000, given={"198.18.0.2": 1_000_000, "198.18.0.3": 300_000})
+        """What is done says how much, how long, and whose chunks it is made of."""
+        sources = ("198.18.0.2", "198.18.0.3", "198.18.0.3", "198.18.0.2", "198.18.0.3")
+        status = a_download(size=1_300_000, given={"198.18.0.9": 7}, chunks=held(*sources))
         self.assertEqual(
             done_text(status, 2.5),
-            "done, 1.3 MB in 2.5 s from 198.18.0.2 (1.0 MB) and 198.18.0.3 (300 kB)",
+            "done, 1.3 MB in 2.5 s from 198.18.0.2 (2 chunks) and 198.18.0.3 (3 chunks)",
         )
-        one = a_download(size=10, given={"198.18.0.2": 10})
+        one = a_download(size=10, given={"198.18.0.2": 10}, chunks=held("198.18.0.2"))
         self.assertEqual(done_text(one, None), "done, 10 B from 198.18.0.2")
         self.assertEqual(done_text(a_download(size=10), 1.0), "it was complete already (10 B)")
 
     def test_kept(self) -> None:
         """What is not done says what stays, and where."""
-        held = ChunkStatus(number=1, state=ChunkState.HELD, received=5)
-        status = a_download(received=5, chunks=(held, *NOTHING_YET[1:]))
+        status = a_download(received=5, chunks=(*held("198.18.0.2"), *NOTHING_YET[1:]))
         self.assertIn("1 of 5 chunks stays in /share/.peershare", kept_text(status))
         self.assertIn("nothing", kept_text(a_download()))
 
     def test_hostile_names(self) -> None:
         """Names and addresses from peers are made safe wherever they are shown."""
-        status = a_download(size=1, folder="/sh\x1bare", received=1, given={"\x1b[2J": 1, "x": 1})
+        status = a_download(
+            size=1, folder="/sh\x1bare", received=1, given={"x": 1}, chunks=held("\x1b[2J", "x")
+        )
         for text in (done_text(status, 1.0), kept_text(status), about("\x1b[2J", "is gone")):
             self.assertNotIn("\x1b", text)
+
+    def test_json(self) -> None:
+        """JSON is ASCII, so that no name acts on a terminal, and decodes to the same."""
+        text = json_text(a_download(name="\u202egnp.\x9b2J"))
+        self.assertTrue(text.isascii() and text.isprintable())
+        self.assertEqual(json.loads(text)["name"], "\u202egnp.\x9b2J")
 
     def test_about(self) -> None:
         """A sentence gets its name once."""

@@ -68,7 +68,7 @@ class CommandTests(SpawnedTestCase):
         """Flags that the running service cannot take any more are named."""
         done = self.run_client("list", "--port", "5999")
         self.assertEqual(done.returncode, 0)
-        self.assertIn("--port does not apply", done.stderr)
+        self.assertIn("not used: --port", done.stderr)
 
 
 class GetTests(SpawnedTestCase):

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from twisted.internet import reactor
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from peershare.control.controlfile import (
@@ -15,7 +16,7 @@ from peershare.control.controlfile import (
     remove_control_file,
     write_control_file,
 )
-from peershare.control.server import MAX_CONNECTIONS, ControlService
+from peershare.control.server import IDLE_SECONDS, MAX_CONNECTIONS, ControlService
 from peershare.settings import Settings
 from tests.control.fake_node import FakeNode
 from tests.control.http import ServiceTestCase, mode_of
@@ -122,6 +123,25 @@ class PortTests(TestCase):
         port = int(first.control.url.rpartition(":")[2])
         second = self.service(port, "127.0.0.20")
         self.assertNotEqual(second.control.url, first.control.url)
+
+
+class IdleTests(SynchronousTestCase):
+    def test_idle_connections(self) -> None:
+        """A connection on which nothing is asked for a minute is closed."""
+        state = Path(self.mktemp())
+        state.mkdir()
+        clock = MemoryReactorClock()
+        service = ControlService(FakeNode(), Settings(share=state / "s", state=state), clock)
+        service.startService()
+        self.assertEqual(clock.tcpServers[0][0], 5002)
+        wire = clock.tcpServers[0][1].buildProtocol(None)
+        transport = StringTransport()
+        wire.makeConnection(transport)
+        wire.dataReceived(b"GET /api/node HTTP/1.1\r\nhost: ")
+        clock.advance(IDLE_SECONDS - 1)
+        self.assertFalse(transport.disconnecting)
+        clock.advance(1)
+        self.assertTrue(transport.disconnecting)
 
 
 class UnwritableTests(TestCase):

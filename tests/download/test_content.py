@@ -341,6 +341,15 @@ class RoundTests(DownloadTestCase):
         self.assert_state(DownloadState.DONE)
         self.assertEqual(self.status.problem, "")
 
+    def test_who_is_tried_next_is_told_for_that_chunk_only(self) -> None:
+        """The address of the next chunk is not shown as a hope for the one that failed."""
+        self.tell(A)
+        self.start()
+        self.accept().reset()
+        self.assertEqual(self.dialled.host, A)
+        (notice,) = self.notices(NoticeKind.FAILOVER)
+        self.assertEqual(notice, f"forest_1: {A} cut the connection after 0 bytes")
+
     def test_rests_grow(self) -> None:
         """1, 2, 4 … 30 s between two rounds in vain, for as long as the user lets it."""
         self.tell(A)

@@ -79,6 +79,7 @@ class Peer:
         self.process: LabProcess | None = None
         self._starts = 0
         self._clients = 0
+        self.clients: list[LabProcess] = []
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file into the share folder, in one rename."""
@@ -111,10 +112,13 @@ class Peer:
         return self.process
 
     def client(self, *arguments: str) -> LabProcess:
-        """Run the companion client of this service."""
+        """Run the companion client, which uses this service, or can be such a peer itself."""
         self._clients += 1
-        command = [str(_PROGRAMS / "peershare"), *arguments, "--state", str(self.state)]
-        return LabProcess(f"client-{self._clients}", command, self.folder)
+        name, *rest = arguments
+        command = [str(_PROGRAMS / "peershare"), name, *self.options(), *rest]
+        client = LabProcess(f"client-{self._clients}", command, self.folder)
+        self.clients.append(client)
+        return client
 
     @property
     def running(self) -> LabProcess:
@@ -144,7 +148,7 @@ class Peer:
         control = read_control_file(self.ready().state)
         if control is None:
             raise AssertionError(f"no control.json in {self.state}")
-        request = urllib.request.Request(  # noqa: S310 - the URL is the service's own
+        request = urllib.request.Request(
             control.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
@@ -153,7 +157,7 @@ class Peer:
                 "Content-Type": "application/json",
             },
         )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as response:
             return json.loads(response.read() or "null")
 
     def _answers(self, pid: int) -> bool:
@@ -284,8 +288,9 @@ class PeersTestCase(SynchronousTestCase):
 
     def _kill_all(self) -> None:
         for peer in self.peers.values():
-            if peer.process is not None and peer.process.alive:
-                peer.kill()
+            for process in (peer.process, *peer.clients):
+                if process is not None and process.alive:
+                    process.kill()
 
     def peer(self, number: int) -> Peer:
         """Peer 1, 2, 3 …, not started."""

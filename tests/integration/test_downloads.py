@@ -108,7 +108,7 @@ class DownloadTests(PeersTestCase):
     def test_never_over_a_file_of_the_user(self) -> None:
         """A different file of that name stays; the download becomes (2)."""
         one = self.start(1, forest_png=FOREST)
-        two = self.start(2, **{"forest_png": BEE})
+        two = self.start(2, forest_png=BEE)
         two.wait_to_know(one.address, "forest")
         status = two.download("forest.png").wait()
         self.assertEqual(status.path, str(two.share / "forest (2).png"))

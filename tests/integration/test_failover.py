@@ -72,7 +72,7 @@ class DeadTests(FailoverTestCase):
     def test_killed_in_mid_transfer(self) -> None:
         """What came of the chunk is fetched again from the other, what was whole is not."""
         self.peer(3).write("forest.png", FOREST)
-        one = self.start(1, "--upload-limit", "200k", forest_png=FOREST)
+        one = self.start(1, "--upload-limit", "400k", forest_png=FOREST)
         two = self.start(2)
         two.wait_to_know(one.address, "forest")
         three = self.start(3)
@@ -178,7 +178,9 @@ class NobodyTests(FailoverTestCase):
             two.wait_to_know(scripted.address, "forest")
         running = two.download("forest")
         status = running.wait_for(lambda status: status.state == "waiting")
-        self.assertRegex(status.problem, r"^CHUNK forest_\d CANNOT BE DOWNLOADED FROM ONLINE PEERS.")
+        self.assertRegex(
+            status.problem, r"^CHUNK forest_\d CANNOT BE DOWNLOADED FROM ONLINE PEERS."
+        )
         self.assertIn("CHUNK forest_1 CANNOT BE DOWNLOADED FROM ONLINE PEERS.", two.log)
         self.assertIn(f"{bad[0].address}: closed without a byte", two.log)
         self.assertIn(f"{bad[1].address}: cut the connection after 10 bytes", two.log)
@@ -190,7 +192,7 @@ class NobodyTests(FailoverTestCase):
         """The first one goes in the middle: the other is fetched whole, never a mixture."""
         other = picture(600_000, 7)
         self.peer(3).write("forest.png", FOREST)
-        one = self.start(1, "--upload-limit", "150k", forest_png=other)
+        one = self.start(1, "--upload-limit", "200k", forest_png=other)
         two = self.start(2)
         two.wait_to_know(one.address, "forest")
         three = self.start(3)
@@ -201,5 +203,3 @@ class NobodyTests(FailoverTestCase):
         running.wait(40.0)
         self.assert_fetched(two, "forest.png", FOREST)
         self.assertIn("two contents of one name", two.log)
-
-

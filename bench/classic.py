@@ -1,0 +1,195 @@
+"""A file from peershare to peershare by the classic protocol, beside nginx and curl.
+
+Two services in processes of their own, on loopback and the standard ports; the download is asked
+for through the local API of the one that runs already, and timed from there to the final file in
+its place.  nginx serves the same file from the same file system (a tmpfs, so that no disk is
+measured), curl writes it there.  The two take turns; medians and their ratio are what counts.
+
+    python bench/classic.py [--rounds 5] [--mebibytes 1024] [--large] [--folder /dev/shm]
+
+`--large` also moves 8 GiB once, for the sake of the memory it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+from failover import measure_failover
+from rivals import Nginx, install_rivals
+from services import Service, wait_for
+
+GOAL_RATIO = 1.0
+GOAL_MEBIBYTES = 96.0
+LARGE_MEBIBYTES = 8 * 1024
+_MEBIBYTE = 1 << 20
+SEEDER, FETCHER, WEB_SERVER = "127.0.2.2", "127.0.2.3", "127.0.2.4"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One transfer: seconds by the clock, and processor seconds of who received it."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+class Bench:
+    """Two services and the web server in one folder; `close` ends and deletes everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="peershare-bench-", dir=folder))
+        self.target = self._home / "downloads"
+        self.target.mkdir()
+        self.seeder = Service(self._home / "seeder", SEEDER)
+        self.fetcher = Service(self._home / "fetcher", FETCHER)
+        self.nginx = Nginx(self._home / "nginx", WEB_SERVER, self.seeder.share)
+
+    def close(self) -> None:
+        """End and delete everything."""
+        for started in (self.fetcher, self.seeder, self.nginx):
+            started.stop()
+        shutil.rmtree(self._home)
+
+    def make_file(self, name: str, mebibytes: int, *, holes: bool = False) -> None:
+        """Put a file of random bytes into the seeder's share.
+
+        `holes`: only the first 4 KiB of each MiB are written, the rest costs no room.
+        """
+        with (self.seeder.share / name).open("wb") as file:
+            for number in range(mebibytes):
+                file.seek(number * _MEBIBYTE)
+                file.write(os.urandom(4_096 if holes else _MEBIBYTE))
+            file.truncate(mebibytes * _MEBIBYTE)
+
+    def start(self) -> None:
+        """Start both services: the fetcher first, which hears the seeder's first announcement."""
+        self.fetcher.start()
+        self.seeder.start()
+
+    def wait_until_announced(self, name: str) -> None:
+        """Wait until the fetcher has heard of this file."""
+        wait_for(lambda: self.fetcher.knows(Path(name).stem), f"an announcement of {name}")
+
+    def fetch(self, name: str) -> Run:
+        """Have the fetcher download this, check it, delete it."""
+        events, used = self.fetcher.events(), self.fetcher.cpu_seconds
+        begun = time.monotonic()
+        wish = {"name": name, "folder": str(self.target)}
+        identifier = self.fetcher.ask("POST", "downloads", wish)["id"]
+        seconds = next(event.heard_at for event in events if event.ends(identifier)) - begun
+        run = Run(seconds, self.fetcher.cpu_seconds - used)
+        self._check(name)
+        return run
+
+    def fetch_with_curl(self, name: str) -> Run:
+        """Have curl fetch this from nginx, check it, delete it."""
+        run = Run(*self.nginx.fetch(name, self.target / name))
+        self._check(name)
+        return run
+
+    def hash_seconds(self, name: str) -> float:
+        """How long it takes to read and hash the file, as a careful user of curl would."""
+        begun = time.monotonic()
+        digest(self.seeder.share / name)
+        return time.monotonic() - begun
+
+    def _check(self, name: str) -> None:
+        if digest(self.target / name) != digest(self.seeder.share / name):
+            raise RuntimeError(f"{name} did not arrive as it is")
+        (self.target / name).unlink()
+
+
+def digest(path: Path) -> bytes:
+    """The BLAKE3 digest of a file, by one thread."""
+    hasher, buffer = blake3(), memoryview(bytearray(_MEBIBYTE))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            hasher.update(buffer[:count])
+    return hasher.digest()
+
+
+def compare(bench: Bench, rounds: int, mebibytes: int) -> None:
+    """Take turns, and tell the ratio of the medians."""
+    name = "bench.bin"
+    bench.wait_until_announced(name)
+    bench.fetch(name)  # the first transfer after a start also pays for memory new to the system
+    bench.fetch_with_curl(name)
+    ours, theirs, hashing = [], [], []
+    for number in range(1, rounds + 1):
+        theirs.append(bench.fetch_with_curl(name))
+        hashing.append(bench.hash_seconds(name))
+        ours.append(bench.fetch(name))
+        print(
+            f"  round {number}: nginx + curl {theirs[-1].seconds:.2f} s,"
+            f" peershare {ours[-1].seconds:.2f} s",
+            flush=True,
+        )
+    us, them = median(ours), median(theirs)
+    hashed = them.seconds + statistics.median(hashing)
+    rate = mebibytes / us.seconds
+    print(f"  medians: nginx + curl {them.seconds:.2f} s, peershare {us.seconds:.2f} s", end="")
+    print(f" ({rate:.0f} MiB/s); processor time of the receiving side", end="")
+    print(f" {them.cpu_seconds:.2f} s and {us.cpu_seconds:.2f} s")
+    tell("peershare / (nginx + curl)", us.seconds / them.seconds, GOAL_RATIO)
+    print(f"  peershare / (nginx + curl + hashing the file): {us.seconds / hashed:.2f}")
+
+
+def median(runs: list[Run]) -> Run:
+    """The medians of both measures."""
+    return Run(
+        statistics.median(run.seconds for run in runs),
+        statistics.median(run.cpu_seconds for run in runs),
+    )
+
+
+def tell(what: str, value: float, goal: float, unit: str = "") -> None:
+    """One result beside its goal."""
+    verdict = "reached" if value <= goal else "MISSED"
+    print(f"  {what}: {value:.2f}{unit} (at most {goal:g}{unit}: {verdict})", flush=True)
+
+
+def tell_memory(bench: Bench, what: str) -> None:
+    """The peak memory of both services."""
+    for who, service in (("sending", bench.seeder), ("receiving", bench.fetcher)):
+        tell(f"peak memory {who} {what}", service.peak_mebibytes, GOAL_MEBIBYTES, " MiB")
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description="peershare beside nginx + curl, on loopback")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--large", action="store_true", help="also 8 GiB, once")
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where all files lie")
+    arguments = parser.parse_args()
+    install_rivals()
+    bench = Bench(arguments.folder)
+    try:
+        print(f"{arguments.mebibytes} MiB in {arguments.folder}, {arguments.rounds} rounds")
+        bench.make_file("bench.bin", arguments.mebibytes)
+        bench.nginx.start()
+        bench.start()
+        print(f"  a service answers {bench.fetcher.starting_seconds:.2f} s after it was started")
+        compare(bench, arguments.rounds, arguments.mebibytes)
+        tell_memory(bench, f"{arguments.mebibytes} MiB")
+        if arguments.large:
+            print(f"{LARGE_MEBIBYTES} MiB, once")
+            bench.make_file("large.bin", LARGE_MEBIBYTES, holes=True)
+            bench.wait_until_announced("large.bin")
+            print(f"  {bench.fetch('large.bin').seconds:.2f} s")
+            tell_memory(bench, f"{LARGE_MEBIBYTES} MiB")
+    finally:
+        bench.close()
+    measure_failover(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

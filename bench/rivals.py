@@ -1,0 +1,102 @@
+"""What a user would pick instead: nginx serving a file with sendfile, curl fetching it.
+
+Both come from the distribution; where they are missing and we may, `apt-get` installs them.
+Not for: peershare itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from services import wait_for
+
+_CONFIGURATION = """\
+worker_processes 1;
+daemon off;
+pid {home}/nginx.pid;
+error_log {home}/error.log;
+{user}
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {{ listen {address}:{port}; root {root}; }}
+}}
+"""
+_PORT = 8100
+
+
+class Nginx:
+    """A server of the files in one folder; `stop` it in the end."""
+
+    def __init__(self, home: Path, address: str, root: Path) -> None:
+        """`home` gets its configuration and its logs."""
+        self._home = home
+        self._address = address
+        self._root = root
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._home.mkdir(parents=True)
+        configuration = self._home / "nginx.conf"
+        text = _CONFIGURATION.format(
+            home=self._home,
+            # as root it would drop to a user who may not read a folder of ours
+            user="user root;" if os.geteuid() == 0 else "",
+            address=self._address,
+            port=_PORT,
+            root=self._root,
+        )
+        configuration.write_text(text, encoding="utf-8")
+        command = ["nginx", "-c", str(configuration), "-e", str(self._home / "error.log")]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_for(self._listens, "nginx")
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def fetch(self, name: str, target: Path) -> tuple[float, float]:
+        """Fetch a file with curl; seconds by the clock, and curl's processor time."""
+        url = f"http://{self._address}:{_PORT}/{name}"
+        before, begun = os.times(), time.monotonic()
+        subprocess.run(["curl", "--silent", "--fail", "--output", str(target), url], check=True)
+        seconds, after = time.monotonic() - begun, os.times()
+        used = after.children_user - before.children_user
+        return seconds, used + after.children_system - before.children_system
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection((self._address, _PORT), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def install_rivals() -> None:
+    """Make sure that nginx and curl are here.  Ends the program where that cannot be."""
+    missing = [name for name in ("nginx", "curl") if shutil.which(name) is None]
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SystemExit(f"please install {' and '.join(missing)} first")
+    print(f"installing {' and '.join(missing)}", flush=True)
+    quiet = {"check": True, "stdout": subprocess.DEVNULL}
+    subprocess.run(["apt-get", "update", "-qq"], **quiet)
+    command = ["apt-get", "install", "-qq", "--no-install-recommends", *missing]
+    subprocess.run(command, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, **quiet)

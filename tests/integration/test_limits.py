@@ -1,0 +1,67 @@
+"""Limits: within 5 % over 5 s, for the whole peer."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from tests.integration.peers import PeersTestCase, picture
+from tests.lab.processes import wait_until
+
+SECONDS = 5.0
+RATE = 400_000
+
+
+class LimitTests(PeersTestCase):
+    def assert_within(self, count: int, seconds: float) -> None:
+        """So many bytes in so many seconds are the limit, within 5 %."""
+        ratio = count / seconds / RATE
+        self.assertTrue(0.95 <= ratio <= 1.05, ratio)
+
+    def test_upload_limit(self) -> None:
+        """Two readers together, counted at their ends."""
+        one = self.start(1, "--upload-limit", "400k", forest_png=picture(20_000_000))
+        wait_until(lambda: one.node().announced_names == 5, "its file to be announced")
+        readers = []
+        for number in (1, 2):
+            reader = socket.create_connection((one.address, self.ports.tcp))
+            self.addCleanup(reader.close)
+            reader.sendall(b'{"requested_content": "forest_%d"}' % number)
+            reader.setblocking(False)
+            readers.append(reader)
+        self.read_for(readers, 1.0)
+        begun = time.monotonic()
+        counts = self.read_for(readers, SECONDS)
+        self.assert_within(sum(counts), time.monotonic() - begun)
+        self.assertGreater(min(counts), 0)
+
+    def read_for(self, readers: list[socket.socket], seconds: float) -> list[int]:
+        """How many bytes come to each of them."""
+        counts = [0] * len(readers)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for index, reader in enumerate(readers):
+                try:
+                    counts[index] += len(reader.recv(1 << 20))
+                except BlockingIOError:
+                    time.sleep(0.001)
+        return counts
+
+    def test_download_limit(self) -> None:
+        """Two downloads together, as they are shown."""
+        one = self.start(1, forest_png=picture(8_000_000, 1), bee_png=picture(8_000_000, 2))
+        three = self.start(3, bee_png=picture(8_000_000, 2))
+        two = self.start(2, "--download-limit", "400k")
+        two.wait_to_know(one.address, "forest", "bee")
+        two.wait_to_know(three.address, "bee")
+        for name in ("forest", "bee"):
+            two.download(name).wait_until_moving()
+        time.sleep(1.0)  # the burst at the beginning is over
+
+        def received() -> tuple[int, float]:
+            return sum(status.received for status in two.downloads()), time.monotonic()
+
+        first, begun = received()
+        time.sleep(SECONDS)
+        last, ended = received()
+        self.assert_within(last - first, ended - begun)
