@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -86,8 +86,10 @@ class Node(MultiService):
         super().startService()
         parts.dictionary_file.recall(self._world.wall_clock(), parts.listening.is_another)
         parts.dictionary_file.touch()
+        parts.downloader.dictionary_changed()
         self._events.start()
-        parts.library.first_scan.addCallback(lambda _: self._say_hello())
+        first_scan = parts.library.first_scan.addCallback(lambda _: self._say_hello())
+        first_scan.addErrback(lambda f: self._log.failure("saying hello failed", failure=f))
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             self._log.warn("running as root: a user of its own is safer for a network service")
 
@@ -95,15 +97,15 @@ class Node(MultiService):
         """Stop all parts, cutting transfers; fires when nothing is under way."""
         self._events.stop()
         self._parts.uploader.abort_all()
-        self._parts.dictionary_file.close()
-        self._parts.discovery.close()
-        stopped: Deferred[Any] = Deferred.fromCoroutine(self._stop(super().stopService()))
+        stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
+        stopped: Deferred[Any] = Deferred.fromCoroutine(self._stop(stopping))
         return stopped
 
-    async def _stop(self, children: Deferred[Any]) -> None:
+    async def _stop(self, stopping: Deferred[Any]) -> None:
         try:
-            await children
+            await stopping
         finally:
+            self._parts.dictionary_file.close()
             self._parts.index.close()
             self._lock.release()
 

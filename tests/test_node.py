@@ -122,6 +122,7 @@ class LifeTests(NodeTestCase):
         self.start()
         self.assertEqual([peer.address for peer in self.node.peers()], [A, B])
         self.assertEqual([status.name for status in self.node.downloads()], ["bee"])
+        self.assertEqual([dialled.host for dialled in self.reactor.waiting], [A])
 
     def test_a_private_state_folder(self) -> None:
         """Whatever the umask, nobody else reads what was shared with whom."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -41,6 +42,7 @@ _MOST_CHOICES = 60
 _MOST_NEWS = 10
 _WRITE_SECONDS = 0.02  # for what is still to be written to the terminal
 _NEWS = ("news",)  # the key of a task that is no download
+_NEWS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Interactive:
         self._editor = Editor(parts.screen, self)
         self._tasks: dict[object, Deferred[Any]] = {}
         self._names: tuple[str, ...] = ()
+        self._news_due = False
         self._ended: Deferred[None] = Deferred()
 
     async def run(self) -> ExitStatus:
@@ -115,6 +118,8 @@ class Interactive:
             names = ", ".join(map(safe, running))
             self._console.note(f"finishing {names} first; Ctrl-C leaves the part files")
         self._session.wake_all()
+        if _NEWS in self._tasks:
+            self._tasks[_NEWS].cancel()
         while self._tasks:
             await DeferredList(list(self._tasks.values()))
 
@@ -139,6 +144,8 @@ class Interactive:
         if failure.check(CancelledError):
             return
         if failure.check(ClientError):
+            if not line:
+                return  # nobody asked for the news
             self._console.note(about(line, failure.getErrorMessage()), Style.BAD)
             return
         self._log.failure("a request at the prompt failed", failure=failure)
@@ -200,20 +207,25 @@ class Interactive:
     # -- news
 
     def _happened(self, event: Event) -> None:
-        if isinstance(event, ContentsChanged) and _NEWS not in self._tasks:
-            self._begin(_NEWS, "news", self._tell_news())
+        if isinstance(event, ContentsChanged):
+            self._news_due = True
+            if _NEWS not in self._tasks:
+                self._begin(_NEWS, "", self._tell_news())
 
     async def _tell_news(self) -> ExitStatus:
         """Say what is new on the network, and complete it from now on."""
-        client = await self._session.client()
-        new = self._take(await client.contents())
-        if new:
-            shown = ", ".join(
-                f"{safe(content.name)} ({', '.join(map(safe, content.peers[:2]))})"
-                for content in new[:_MOST_NEWS]
-            )
-            rest = f" and {len(new) - _MOST_NEWS} more" if len(new) > _MOST_NEWS else ""
-            self._console.note(f"new on the network: {shown}{rest}", Style.DIM)
+        while self._news_due and not self._ended.called:
+            self._news_due = False
+            client = await self._session.client()
+            new = self._take(await client.contents())
+            if new:
+                shown = ", ".join(
+                    f"{safe(content.name)} ({', '.join(map(safe, content.peers[:2]))})"
+                    for content in new[:_MOST_NEWS]
+                )
+                rest = f" and {len(new) - _MOST_NEWS} more" if len(new) > _MOST_NEWS else ""
+                self._console.note(f"new on the network: {shown}{rest}", Style.DIM)
+            await deferLater(self._reactor, _NEWS_SECONDS)  # however fast names are invented
         return ExitStatus.DONE
 
     def _take(self, contents: Sequence[ContentStatus]) -> list[ContentStatus]:

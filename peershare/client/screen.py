@@ -81,6 +81,7 @@ class Screen:
         self._drawn: list[Drawn] = []
         self._column = 0
         self._closed = False
+        self._held = False
 
     @property
     def size(self) -> Size:
@@ -106,7 +107,13 @@ class Screen:
 
     def redraw(self) -> None:
         """Draw the region anew, in the terminal's present size."""
-        self._put(self._erased() + self._region())
+        if not self._held:
+            self._put(self._erased() + self._region())
+
+    def hold(self, held: bool) -> None:
+        """Draw the region no more while the terminal takes nothing: it would only pile up."""
+        self._held = held
+        self.redraw()
 
     def hide(self) -> None:
         """Take the region away for now; `redraw` brings it back, wherever the cursor is then."""

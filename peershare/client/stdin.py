@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
+from zope.interface import implementer
 
 from peershare.client.console import Console, Descriptor
 
@@ -43,6 +45,7 @@ class Stdin:
         standard_io: Any = StandardIO  # what is typed is its form for another system
         source = _opened_anew(0, os.O_RDONLY)
         self._transport = standard_io(protocol, source, output, self._reactor)
+        self._transport.registerProducer(_Brake(self._console), True)
         for descriptor in self._diverted:
             descriptor.divert(self._transport.write)
 
@@ -50,6 +53,7 @@ class Stdin:
         """Write what is left (a terminal that takes nothing costs a second), and give all back."""
         transport, self._transport = self._transport, None
         if transport is not None:
+            transport.unregisterProducer()
             transport.loseConnection()
             deadline = self._reactor.seconds() + _FLUSH_SECONDS
             while not transport.disconnected and self._reactor.seconds() < deadline:
@@ -70,6 +74,30 @@ class Stdin:
     def take_back(self) -> None:
         """We are in the foreground again."""
         _set_blocking(self._lent)
+
+
+@implementer(IPushProducer)
+class _Brake:
+    """Keeps the screen from drawing while the terminal takes nothing (Ctrl-S, a stuck window)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def pauseProducing(self) -> None:
+        """Twisted: there is much to be written already."""
+        self._hold(True)
+
+    def resumeProducing(self) -> None:
+        """Twisted: it was written."""
+        self._hold(False)
+
+    def stopProducing(self) -> None:
+        """Twisted: the terminal is gone."""
+        self._hold(True)
+
+    def _hold(self, held: bool) -> None:
+        if self._console.screen is not None:
+            self._console.screen.hold(held)
 
 
 def _one_terminal(first: int, second: int) -> bool:

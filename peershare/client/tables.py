@@ -11,6 +11,9 @@ from typing import NamedTuple
 from peershare.client.wording import safe, size_text, span_text
 from peershare.status import ContentStatus, HistoryEntry, PeerStatus
 
+# A terminal that a table of more rows scrolls through shows nobody anything.
+MOST_DRAWN_ROWS = 500
+
 
 class Column(NamedTuple):
     """A column's heading; `numeric` ones stand to the right, `long` ones may take several lines."""
@@ -119,12 +122,15 @@ def drawn_lines(sheet: Sheet, columns: int, color: bool) -> str:
             overflow="fold" if column.long else "ellipsis",
             no_wrap=not column.long,
         )
-    for row in sheet.rows:
+    for row in sheet.rows[:MOST_DRAWN_ROWS]:
         table.add_row(*map(Text, row))
     console = rich_console(columns, color)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join(_trimmed(captured.get().split("\n")))
+    lines = _trimmed(captured.get().split("\n"))
+    if len(sheet.rows) > MOST_DRAWN_ROWS:
+        lines.append(f"… and {len(sheet.rows) - MOST_DRAWN_ROWS} more; a pipe gets them all")
+    return "\n".join(lines)
 
 
 def _trimmed(lines: Iterable[str]) -> list[str]:

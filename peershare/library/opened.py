@@ -33,7 +33,7 @@ class OpenChunk:
             raise
 
     def read(self, some: ByteRange) -> bytes:
-        """Some of its bytes, sure to be what was announced.  Raises `OSError`, `FileChangedError`."""
+        """Some of its bytes, as they were announced.  Raises `OSError`, `FileChangedError`."""
         data = os.pread(self.descriptor, some.length, some.start)
         self.check_unchanged()
         if len(data) < some.length:

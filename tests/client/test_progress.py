@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.client.progress import Progress, progress_lines
 from peershare.client.screen import cells_of
 from peershare.client.tables import (
+    MOST_DRAWN_ROWS,
     contents_sheet,
     drawn_lines,
     history_sheet,
@@ -158,6 +159,14 @@ class TablesTests(SynchronousTestCase):
             self.assertNotIn("\x1b", text)
             for line in text.split("\n"):
                 self.assertLessEqual(cells_of(line), columns)
+
+    def test_flood(self) -> None:
+        """Of very many rows a terminal is shown the first ones, a pipe all."""
+        sheet = contents_sheet([a_content(str(number)) for number in range(MOST_DRAWN_ROWS + 7)])
+        drawn = drawn_lines(sheet, 80, color=False).split("\n")
+        self.assertEqual(len(drawn), MOST_DRAWN_ROWS + 2)
+        self.assertIn("and 7 more", drawn[-1])
+        self.assertEqual(len(plain_lines(sheet).split("\n")), MOST_DRAWN_ROWS + 7)
 
     def test_hostile_names(self) -> None:
         """No name of a peer's gets to move the cursor, break a line or forge a column."""

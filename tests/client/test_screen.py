@@ -121,6 +121,20 @@ class ScreenTests(SynchronousTestCase):
         self.screen.redraw()
         self.assertEqual(self.terminal.lines, ["$ fg", "bar", "peershare> f"])
 
+    def test_hold(self) -> None:
+        """While the terminal takes nothing only what is printed is kept for it."""
+        self.make()
+        self.screen.set_block(["bar 0"])
+        written: list[bytes] = []
+        self.screen._write = written.append
+        self.screen.hold(True)
+        for number in range(1, 1_000):
+            self.screen.set_block([f"bar {number}"])
+        self.assertEqual(written, [])
+        self.screen.hold(False)
+        self.terminal.feed(b"".join(written))
+        self.assertEqual(self.terminal.lines, ["bar 999"])
+
     def test_clear(self) -> None:
         """A clear screen shows the region alone."""
         self.make()
