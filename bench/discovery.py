@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from services import BROADCAST
@@ -66,14 +67,15 @@ async def until(reactor: object, condition: Callable[[], bool], what: str) -> No
 
 async def run_crowd(reactor: object, home: Path, peers: int, files: int) -> None:
     """Run them until our standard input ends; say on standard output when all know all."""
-    addresses = [f"127.0.2.{100 + number}" for number in range(peers)]
+    addresses = crowd_addresses(peers)
     for address in addresses:
         make_files(home, address, files)
     nodes = [make_peer(reactor, home, address) for address in addresses]
     for node in nodes:
         node.startService()
     wanted = (peers - 1) * files * _CHUNKS
-    await until(reactor, lambda: all(known(node) == wanted for node in nodes), "the crowd")
+    others = set(addresses)
+    await until(reactor, lambda: all(known(n, others) == wanted for n in nodes), "the crowd")
     print("ready", flush=True)
     ended: Deferred[None] = Deferred()
     reactor.callInThread(lambda: (sys.stdin.read(), reactor.callFromThread(ended.callback, None)))
@@ -82,17 +84,27 @@ async def run_crowd(reactor: object, home: Path, peers: int, files: int) -> None
         await node.stopService()
 
 
-def known(node: Node) -> int:
-    """How many (chunk, address) pairs this node has been told by others."""
-    return sum(peer.chunks for peer in node.peers())
+def crowd_addresses(peers: int) -> list[str]:
+    """The addresses of the others."""
+    return [f"127.0.2.{100 + number}" for number in range(peers)]
+
+
+def known(node: Node, others: set[str]) -> int:
+    """How many chunks this node has been told by these addresses."""
+    return sum(peer.chunks for peer in node.peers() if peer.address in others)
 
 
 # -- the new one
 
 
+def knows_all(node: Node, others: set[str], wanted: int) -> bool:
+    """Whether it has been told so many chunks by the others."""
+    return known(node, others) == wanted
+
+
 async def measure(reactor: object, home: Path, rounds: int, peers: int, files: int) -> None:
     """Have a new peer come so many times, each with a new address; tell the median."""
-    wanted = peers * files * _CHUNKS
+    wanted, others = peers * files * _CHUNKS, set(crowd_addresses(peers))
     taken = []
     await deferLater(reactor, ANSWER_GAP_SECONDS)  # they have still to answer each other
     for number in range(1, rounds + 1):
@@ -102,7 +114,7 @@ async def measure(reactor: object, home: Path, rounds: int, peers: int, files: i
         node = make_peer(reactor, home, address)
         begun = time.monotonic()
         node.startService()
-        await until(reactor, lambda node=node: known(node) >= wanted, "all chunks")
+        await until(reactor, partial(knows_all, node, others, wanted), "all chunks")
         taken.append(time.monotonic() - begun)
         print(f"  round {number}: {wanted} chunks after {taken[-1]:.3f} s", flush=True)
         await node.stopService()

@@ -285,7 +285,7 @@ class LargeTests(UploaderTestCase):
         self.assert_nothing_held()
 
     def test_a_reader_that_only_pretends(self) -> None:
-        """Less than 1 KiB a second is cut after a minute."""
+        """One that takes next to nothing is cut (here it looks like a stall) within minutes."""
         transport = self.connect_socket()
         transport.protocol.dataReceived(request("bee_1"))
         for _ in range(75):
@@ -294,7 +294,7 @@ class LargeTests(UploaderTestCase):
             self.reactor.advance(1.0)
             if not transport.connected:
                 break
-        self.assertTrue(self.uploads()[0][3].startswith("failed "))
+        self.assertTrue(self.uploads()[0][3].startswith("failed "), self.uploads())
         self.assert_nothing_held()
 
     def test_a_slow_reader_is_waited_for(self) -> None:
@@ -542,11 +542,11 @@ class LimitedTests(UploaderTestCase):
         transport.protocol.dataReceived(request("bee_1"))
         for _ in range(300):
             transport.turn()
-            transport.theirs.recv(100)
+            transport.theirs.recv(500)
             self.reactor.advance(1.0)
             if not transport.connected:
                 break
-        self.assertTrue(self.uploads()[0][3].startswith("failed "))
+        self.assertTrue(self.uploads()[0][3].startswith("failed too-slow"), self.uploads())
         self.assert_nothing_held()
 
     def test_a_small_chunk(self) -> None:

@@ -1,7 +1,11 @@
 """The companion: commands and a prompt that ask the node; it never downloads by itself.
 
-From the floor up: `wording`, `outcome`, `patience`, `sse`, `screen`, `progress`, `tables` and
-`requests` are pure; `console`, `terminal` and `typing_` know the terminal; `api`, `hosting` and
-`session` know the node; `following` sees one name through; `commands`, `getting` and `prompt` are
-what the user asked for; `run` and `main` put it together.
+A map, from the floor up:
+
+- pure: `outcome`, `wording`, `patience`, `sse`, `requests`, `linebuffer`, `screen`, `progress`,
+  `tables`, `arguments`
+- the terminal: `console`, `stdin`, `lines`, `terminal`, `editor`, `paths`, `logs`
+- the node: `api`, `hosting`, `session`
+- what the user asked for: `following`, `report`, `commands`, `getting`, `prompt`, `interactive`
+- put together: `run`, `main`;  on its own: `demo`, `picture`
 """

@@ -70,7 +70,8 @@ class Follower:
             while outcome is None:
                 outcome = await self._attempt(wish)
         except RefusedError as error:
-            outcome = _outcome(wish, error.status, str(error), choices=error.choices)
+            text = f"{error}; ask for one of these" if error.choices else str(error)
+            outcome = _outcome(wish, error.status, text, choices=error.choices)
         except ClientError as error:
             outcome = _outcome(wish, error.status, str(error))
         finally:

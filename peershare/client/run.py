@@ -70,6 +70,7 @@ class Client:
         self._commands = Commands(self._console, reactor, json=options.json)
         self._task: Deferred[ExitStatus] | None = None
         self._interrupted_by: ExitStatus | None = None
+        self._closing = False
         self._status = ExitStatus.FAILED
 
     # -- life
@@ -113,6 +114,7 @@ class Client:
             self._console.note(f"peershare: {error}", Style.BAD)
             return error.status
         finally:
+            self._closing = True
             self._console.close()
             await self._stdin.close()
             await self._session.close()
@@ -137,7 +139,8 @@ class Client:
         """End in order: downloads are stopped, part files stay."""
         if self._interrupted_by is None and self._task is not None:
             self._interrupted_by = status
-            self._task.cancel()
+            if not self._closing:
+                self._task.cancel()
 
     def _nobody_reads(self) -> None:
         """What is asked for cannot be given any more: leave as on Ctrl-C."""

@@ -524,6 +524,8 @@ class OwnDiskTests(DownloadTestCase):
         self.patch(parts.os, "fstatvfs", lambda fd: FullDisk)
         self.reactor.pump([1.0] * 60)
         self.assert_state(DownloadState.BLOCKED)
+        (part,) = (self.share / ".peershare").iterdir()
+        self.assertEqual(part.stat().st_size, 0, "nothing is held: the room is given back")
         self.assertEqual(len(self.notices(NoticeKind.WARNING)), 1)
         self.assertEqual(len(self.reactor.dialled), 1)
 

@@ -397,11 +397,11 @@ class PartTests(LibraryTestCase):
         """It has not seen the new file, which is there nevertheless."""
         self.start()
         self.hold(1, 2, 3, 4, 5)
-        self.library.rescan()
         found = self.library._scanner.scan(self.wall, self.reactor.seconds())
+        self.library._scanner.scan = lambda *_: found
+        self.library.rescan()
         self.part.rename(self.share / "forest.png")
         self.library.part_became_file("part:1", self.share / "forest.png")
-        self.library._scanner.scan = lambda *_: found
         self.workers.do_all()
         self.assertEqual(self.found("forest_5"), b"ij")
 
