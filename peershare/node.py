@@ -7,6 +7,7 @@ Not for: how the parts are wired (parts), HTTP, flags, terminals.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -68,6 +69,7 @@ class Node(MultiService):
         self._upload_meter = RateMeter(world.reactor.seconds())
         self._metered = 0
         self._seen = (0, 0)
+        self._ended = threading.Event()  # workers look at it
         self._events = Periodic(world.reactor, _EVENT_SECONDS, self._emit_contents)
         parts = self._parts
         # the order of starting; of stopping it is the reverse
@@ -95,6 +97,7 @@ class Node(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """Stop all parts, cutting transfers; fires when nothing is under way."""
+        self._ended.set()
         self._events.stop()
         self._parts.uploader.abort_all()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
@@ -173,7 +176,9 @@ class Node(MultiService):
 
     async def _share(self, path: Path) -> ShareStatus:
         library = self._parts.library
-        shared: Shared = await self._world.workers(share_file, path, self.settings.share)
+        shared: Shared = await self._world.workers(
+            share_file, path, self.settings.share, self._ended.is_set
+        )
         file = None
         deadline = self._reactor.seconds() + _SHARE_SECONDS
         while file is None and self._reactor.seconds() < deadline:

@@ -5,7 +5,6 @@ Not for: what is written to it (`console`), or what the keys mean (`editor`).
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import termios
@@ -23,7 +22,6 @@ class KeyMode:
         """From now on each key comes as it is pressed, Ctrl-C and Ctrl-Z too."""
         if self._before is None:
             self._before = termios.tcgetattr(self._descriptor)
-            atexit.register(self.leave)
         mode = termios.tcgetattr(self._descriptor)
         mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON | termios.ISTRIP)
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
@@ -35,7 +33,6 @@ class KeyMode:
         before, self._before = self._before, None
         if before is None:
             return
-        atexit.unregister(self.leave)
         try:
             termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
         except termios.error:

@@ -8,6 +8,7 @@ Our disk's faults are `StorageError`s and blame no peer.  Not for: which bytes a
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -66,8 +67,21 @@ class PartFile:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            os.close(self._descriptor)
+            self.close()
             raise StorageError(f"{self.path}: this is in the way, a file is needed here")
+        self._claim()
+
+    def _claim(self) -> None:
+        """Nobody else may write into it: two nodes can have one destination, and the same ids."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise StorageError(
+                f"{self.path}: another peershare is downloading this; wait for it, or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
 
     @property
     def descriptor(self) -> int:
@@ -137,7 +151,7 @@ class PartFile:
             os.ftruncate(self._descriptor, 0)
 
     def abandon(self) -> None:
-        """Have a worker that is reading give up soon: nobody waits for what it finds."""
+        """Have a worker that is reading give up soon: nobody waits for what becomes of it."""
         self._abandoned = True
 
     def sync_and_hash(self, offset: int, length: int) -> bytes:
@@ -172,7 +186,7 @@ class PartFile:
         while length:
             with storage_errors(self.path, "read"):
                 data = os.pread(self._descriptor, min(length, _HASH_BYTES), source)
-            if not data:
+            if not data or self._abandoned:
                 raise StorageError(f"{self.path}: what was written cannot be read back")
             self.write_at(data, target)
             source, target, length = source + len(data), target + len(data), length - len(data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ from peershare.library.files import (
 )
 from peershare.library.parts import PART_FOLDER
 
+_COPY_BYTES = 1 << 20
+
 
 class Shared(Struct, frozen=True):
     """Where the file now is in the share folder, and how it came there."""
@@ -31,10 +34,11 @@ class Shared(Struct, frozen=True):
     how: str  # "linked", "copied" or "already there"
 
 
-def share_file(source: Path, share: Path) -> Shared:
+def share_file(source: Path, share: Path, ended: Callable[[], bool]) -> Shared:
     """Make `source` appear in the share folder, under its name or `name (2).ext`.
 
-    A link given by the user is followed.  Raises `StorageError`, `BadNameError`.
+    A link given by the user is followed.  A copy is given up once `ended()`: nobody waits for it
+    any more.  Raises `StorageError`, `BadNameError`.
     """
     with storage_errors(source, "share"):
         source = source.resolve(strict=True)
@@ -51,7 +55,7 @@ def share_file(source: Path, share: Path) -> Shared:
             except FileExistsError:
                 raise
             except OSError:
-                path = _copy(source, descriptor, share, name)
+                path = _copy(source, descriptor, share, name, ended)
                 how = "copied"
         return Shared(path, "already there" if path.name in before else how)
     finally:
@@ -62,7 +66,7 @@ def _link(source: Path, target: Path) -> None:
     os.link(source, target, follow_symlinks=False)
 
 
-def _copy(source: Path, descriptor: int, share: Path, name: str) -> Path:
+def _copy(source: Path, descriptor: int, share: Path, name: str, ended: Callable[[], bool]) -> Path:
     """Copy by way of the unscanned folder, so that no half file is ever offered."""
     parent = share / PART_FOLDER
     parent.mkdir(mode=0o700, exist_ok=True)
@@ -75,7 +79,10 @@ def _copy(source: Path, descriptor: int, share: Path, name: str) -> Path:
     temporary = Path(temporary_name)
     try:
         with os.fdopen(handle, "wb") as target, os.fdopen(os.dup(descriptor), "rb") as file:
-            shutil.copyfileobj(file, target, 1 << 20)
+            while data := file.read(_COPY_BYTES):
+                if ended():
+                    raise StorageError(f"{source}: not copied, the service was stopped")
+                target.write(data)
             os.fchmod(target.fileno(), status.st_mode & 0o777)
             target.flush()
             os.fsync(target.fileno())

@@ -25,11 +25,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.emulator import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT = (
-    sys.executable,
-    "-c",
-    "import sys; from peershare.client.main import main; sys.exit(main())",
-)
+MAIN = "import sys; from peershare.client.main import main; sys.exit(main())"
+CLIENT = (sys.executable, "-c", MAIN)
+# As on a terminal that belongs to somebody else, which cannot be opened.
+FOREIGN_TERMINAL = "def fail(number): raise PermissionError\nimport os; os.ttyname = fail\n"
 SERVICE = str(Path(__file__).with_name("serve_fake.py"))
 JOB = str(Path(__file__).with_name("job.py"))
 PATIENCE_SECONDS = 20.0
@@ -176,10 +175,15 @@ class SpawnedTestCase(SynchronousTestCase):
         rows: int = 24,
         env: dict[str, str] | None = None,
         job: bool = False,
+        foreign: bool = False,
         **streams: Any,
     ) -> PtyProcess:
-        """Start the client on a terminal; as a job of a shell if it is to be stopped."""
-        command = (*CLIENT, *arguments, "--state", str(self.state))
+        """Start the client on a terminal (that may be somebody else's).
+
+        It is a job of a shell if it is to be stopped.
+        """
+        client = (sys.executable, "-c", FOREIGN_TERMINAL + MAIN) if foreign else CLIENT
+        command = (*client, *arguments, "--state", str(self.state))
         if job:
             command = (sys.executable, JOB, *command)
         child = PtyProcess(command, columns, rows, environment(self.home, **(env or {})), **streams)

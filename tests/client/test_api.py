@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from peershare.client.api import SILENCE_SECONDS, ApiClient, EventFeed, RefusedError
@@ -67,6 +70,16 @@ class CallsTests(ServiceTestCase):
         failure = await self.assertFailure(self.later(self.client.node()), GoneError)
         self.assertIn("does not answer", str(failure))
 
+    async def test_cancelled(self) -> None:
+        """Who does not want to know any more is not told that the service is gone."""
+        for moment in (0, 1):  # while it connects; while it waits for the answer
+            self.node.sharing = Deferred()
+            asked = self.later(self.client.share("/x"))
+            if moment:
+                await until(lambda: self.node.asked)
+            asked.cancel()
+            await self.assertFailure(asked, CancelledError)
+
     async def test_hangs_up(self) -> None:
         """So it is when it hangs up instead of answering."""
         failure = await self.answered(b"")
@@ -96,9 +109,7 @@ class CallsTests(ServiceTestCase):
         client = ApiClient(reactor, ControlFile(f"http://{ADDRESS}:{port.getHost().port}", "t", 1))
         return await self.assertFailure(self.later(client.node()), ClientError)
 
-    def later(self, coroutine: object) -> object:
-        from twisted.internet.defer import Deferred
-
+    def later(self, coroutine: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)
 
 

@@ -151,6 +151,16 @@ class GetTests(SpawnedTestCase):
             out, err = client.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(len(out.splitlines()), 2, err)
 
+    def test_pipe_is_given_back(self) -> None:
+        """A pipe that another process reads after us is as blocking as it was."""
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        os.write(write, b"forest\n")
+        os.close(write)
+        client = self.start("get", "-", stdin=read)
+        self.assertEqual(client.wait(PATIENCE_SECONDS), 0)
+        self.assertTrue(os.get_blocking(read))
+
     def test_null_device(self) -> None:
         """No input at all is no name at all."""
         client = self.start("get", "-", stdin=subprocess.DEVNULL)

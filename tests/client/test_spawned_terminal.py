@@ -167,10 +167,17 @@ class PromptTests(TerminalTestCase):
 
     def test_suspend(self) -> None:
         """Ctrl-Z gives the terminal back, and on `fg` the prompt is there again."""
-        child = self.prompt(job=True)
+        self.suspend(self.prompt(job=True))
+
+    def test_suspend_on_a_foreign_terminal(self) -> None:
+        """So it does where the terminal is shared with the shell down to its flags."""
+        self.suspend(self.prompt(job=True, foreign=True))
+
+    def suspend(self, child: PtyProcess) -> None:
         child.type("half\x1a")
         child.sees("[stopped]")
         self.assertEqual(termios.tcgetattr(child.slave), child.before)
+        self.assertTrue(os.get_blocking(child.slave))
         child.type("fg\n")
         child.until(lambda: child.terminal.cursor_line == f"{PROMPT} half", "the line")
         child.type("\x15quit\r")

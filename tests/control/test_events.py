@@ -103,6 +103,19 @@ class StreamTests(ServiceTestCase):
         self.assertTrue((await wire.ended).endswith(b"0\r\n\r\n"))
         self.assertLess(reactor.seconds() - began, 0.5)
 
+    async def test_stop_ends_full_streams(self) -> None:
+        """A reader that does not read does not keep the service either."""
+        wire = await self.open()
+        wire.transport.pauseProducing()
+        reader = self.service._streams._readers[0]
+        while not reader._paused:
+            self.node.emit(a_notice("x" * 60_000))
+            await deferLater(reactor, 0)
+        began = reactor.seconds()
+        await self.service.stopService()
+        self.assertLess(reactor.seconds() - began, 1.0)
+        await wire.close()
+
     async def fill(self, wire: Wire) -> None:
         """Stop reading, and have events sent until the connection is full."""
         wire.transport.pauseProducing()

@@ -98,7 +98,9 @@ class RestartTests(RestartTestCase):
             workers.do_one()
         self.assertEqual(workers.waiting, ["finish"])
         os.link(self.part, self.share / "forest")
-        self.index.close()  # killed: nobody stops anything
+        # killed: nobody stops anything, the kernel closes what was open
+        self.downloader._entries["1"].download.store.part.close()
+        self.index.close()
         self.workers = run_now
         self.make_downloader()
         self.assert_state(DownloadState.DONE)

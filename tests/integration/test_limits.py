@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 from tests.integration.peers import PeersTestCase, picture
 from tests.lab.processes import wait_until
@@ -13,14 +14,21 @@ RATE = 400_000
 
 
 class LimitTests(PeersTestCase):
-    def assert_within(self, count: int, seconds: float) -> None:
-        """So many bytes in so many seconds are the limit, within 5 %."""
-        ratio = count / seconds / RATE
-        self.assertTrue(0.95 <= ratio <= 1.05, ratio)
+    def assert_within(self, measure: Callable[[], float]) -> None:
+        """What is measured is the limit, within 5 %.
+
+        It never is more; if it is less, that may be the machine's doing, and is measured again.
+        """
+        for _ in range(3):
+            ratio = measure() / RATE
+            self.assertLessEqual(ratio, 1.05)
+            if ratio >= 0.95:
+                return
+        self.fail(f"three times too slow, {ratio:.3f} of the limit at last")
 
     def test_upload_limit(self) -> None:
         """Two readers together, counted at their ends."""
-        one = self.start(1, "--upload-limit", "400k", forest_png=picture(20_000_000))
+        one = self.start(1, "--upload-limit", "400k", forest_png=picture(30_000_000))
         wait_until(lambda: one.node().announced_names == 5, "its file to be announced")
         readers = []
         for number in (1, 2):
@@ -29,11 +37,15 @@ class LimitTests(PeersTestCase):
             reader.sendall(b'{"requested_content": "forest_%d"}' % number)
             reader.setblocking(False)
             readers.append(reader)
-        self.read_for(readers, 1.0)
-        begun = time.monotonic()
-        counts = self.read_for(readers, SECONDS)
-        self.assert_within(sum(counts), time.monotonic() - begun)
-        self.assertGreater(min(counts), 0)
+        self.read_for(readers, 0.5)  # the burst at the beginning is over
+
+        def measure() -> float:
+            begun = time.monotonic()
+            counts = self.read_for(readers, SECONDS)
+            self.assertGreater(min(counts), 0)
+            return sum(counts) / (time.monotonic() - begun)
+
+        self.assert_within(measure)
 
     def read_for(self, readers: list[socket.socket], seconds: float) -> list[int]:
         """How many bytes come to each of them."""
@@ -49,19 +61,22 @@ class LimitTests(PeersTestCase):
 
     def test_download_limit(self) -> None:
         """Two downloads together, as they are shown."""
-        one = self.start(1, forest_png=picture(8_000_000, 1), bee_png=picture(8_000_000, 2))
-        three = self.start(3, bee_png=picture(8_000_000, 2))
+        one = self.start(1, forest_png=picture(12_000_000, 1))
+        three = self.start(3, bee_png=picture(12_000_000, 2))
         two = self.start(2, "--download-limit", "400k")
-        two.wait_to_know(one.address, "forest", "bee")
+        two.wait_to_know(one.address, "forest")
         two.wait_to_know(three.address, "bee")
         for name in ("forest", "bee"):
             two.download(name).wait_until_moving()
-        time.sleep(1.0)  # the burst at the beginning is over
+        time.sleep(0.5)  # the burst at the beginning is over
 
         def received() -> tuple[int, float]:
             return sum(status.received for status in two.downloads()), time.monotonic()
 
-        first, begun = received()
-        time.sleep(SECONDS)
-        last, ended = received()
-        self.assert_within(last - first, ended - begun)
+        def measure() -> float:
+            first, begun = received()
+            time.sleep(SECONDS)
+            last, ended = received()
+            return (last - first) / (ended - begun)
+
+        self.assert_within(measure)

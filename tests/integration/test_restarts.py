@@ -12,7 +12,7 @@ from tests.integration.scripted import SwallowingPeer
 from tests.lab.processes import wait_until
 
 FOREST = picture(1_000_003, 1)
-SLOW = ("--upload-limit", "400k")
+SLOW = ("--upload-limit", "500k")
 
 
 class MiddleTestCase(PeersTestCase):

@@ -13,7 +13,7 @@ from tests.integration.peers import Peer, PeersTestCase, picture
 from tests.integration.scripted import ScriptedPeer
 from tests.lab.processes import wait_until
 
-FOREST, OTHER = picture(1_000_003, 1), picture(1_500_000, 2)
+FOREST, OTHER = picture(1_000_003, 1), picture(1_100_000, 2)
 
 
 def _no_mounts() -> str | None:
@@ -96,7 +96,7 @@ class DiskTests(PeersTestCase):
 class ChangingFileTests(PeersTestCase):
     def in_the_middle(self) -> tuple[Peer, Peer]:
         """Peer 1 gives slowly, peer 2 has a part."""
-        one = self.start(1, "--upload-limit", "400k", forest_png=FOREST)
+        one = self.start(1, "--upload-limit", "600k", forest_png=FOREST)
         two = self.start(2)
         two.wait_to_know(one.address, "forest")
         self.running = two.download("forest")

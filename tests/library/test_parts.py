@@ -39,6 +39,25 @@ class OpeningTests(PartTestCase):
         self.addCleanup(again.close)
         self.assertEqual(again.head(10), b"data")
 
+    def test_one_writer(self) -> None:
+        """Another node with this destination, or a second download of this one, has to wait."""
+        with self.assertRaises(StorageError) as caught:
+            PartFile(self.folder, "1-forest.part")
+        self.assertIn("another peershare is downloading this", str(caught.exception))
+        self.part.close()
+        again = PartFile(self.folder, "1-forest.part")
+        again.close()
+
+    def test_a_file_system_without_locks(self) -> None:
+        """There it goes without."""
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        self.patch(parts.fcntl, "flock", fail)
+        again = PartFile(self.folder, "1-forest.part")
+        again.close()
+
     def test_links_are_not_followed(self) -> None:
         """Neither a link in the place of the part nor one in the place of its folder."""
         target = self.folder / "precious"
@@ -123,6 +142,13 @@ class CheckingTests(PartTestCase):
         self.assertEqual(self.part.hash(0, len(data)), blake3(data).digest())
         self.assertEqual(self.part.hash(5, 2_000_003), blake3(data[5:2_000_008]).digest())
         self.assertEqual(self.part.sync_and_hash(1, 3), blake3(data[1:4]).digest())
+
+    def test_abandoned(self) -> None:
+        """A worker that reads for long gives up when nobody waits for it any more."""
+        self.part.write_at(bytes(5_000_000), 0)
+        self.part.abandon()
+        self.assertIsNone(self.part.hash(0, 5_000_000))
+        self.assertRaises(StorageError, self.part.move, 0, 5_000_000, 5_000_000)
 
     def test_a_range_that_is_not_there(self) -> None:
         """A file that became shorter holds none of it; right after writing that is an error."""

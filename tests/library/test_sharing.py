@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import BadNameError, StorageError
 from peershare.library import sharing
-from peershare.library.sharing import Shared, share_file
+from peershare.library.sharing import Shared
 
 
 class SharingTests(SynchronousTestCase):
@@ -22,6 +21,10 @@ class SharingTests(SynchronousTestCase):
         self.share.mkdir()
         self.source = self.home / "forest.png"
         self.source.write_bytes(b"data")
+
+    def put(self, source: Path, share: Path) -> Shared:
+        """Share it with a service that runs."""
+        return sharing.share_file(source, share, lambda: False)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.share.iterdir())
@@ -36,42 +39,42 @@ class SharingTests(SynchronousTestCase):
 
     def test_linked(self) -> None:
         """On one disk it costs no space."""
-        shared = share_file(self.source, self.share)
+        shared = self.put(self.source, self.share)
         self.assertEqual(shared, Shared(self.share / "forest.png", "linked"))
         self.assertEqual(shared.path.stat().st_ino, self.source.stat().st_ino)
 
     def test_copied(self) -> None:
         """Over two disks it is copied, by way of the unscanned folder, which is left empty."""
         self.no_links()
-        shared = share_file(self.source, self.share)
+        shared = self.put(self.source, self.share)
         self.assertEqual(shared, Shared(self.share / "forest.png", "copied"))
         self.assertEqual(shared.path.read_bytes(), b"data")
         self.assertEqual(list((self.share / ".peershare").iterdir()), [])
 
     def test_already_there(self) -> None:
         """Shared twice, or lying in the share folder: nothing happens."""
-        first = share_file(self.source, self.share)
-        again = share_file(self.source, self.share)
+        first = self.put(self.source, self.share)
+        again = self.put(self.source, self.share)
         self.assertEqual((again.path, again.how), (first.path, "already there"))
-        inside = share_file(self.share / "forest.png", self.share)
+        inside = self.put(self.share / "forest.png", self.share)
         self.assertEqual((inside.path, inside.how), (first.path, "already there"))
         self.assertEqual(self.names(), ["forest.png"])
 
     def test_never_over_another_file(self) -> None:
         """A different file of that name makes it forest (2).png, linked or copied."""
         (self.share / "forest.png").write_bytes(b"precious")
-        self.assertEqual(share_file(self.source, self.share).path.name, "forest (2).png")
+        self.assertEqual(self.put(self.source, self.share).path.name, "forest (2).png")
         self.source.unlink()
         self.source.write_bytes(b"other")
         self.no_links()
-        self.assertEqual(share_file(self.source, self.share).path.name, "forest (3).png")
+        self.assertEqual(self.put(self.source, self.share).path.name, "forest (3).png")
         self.assertEqual((self.share / "forest.png").read_bytes(), b"precious")
 
     def test_a_link_of_the_user_is_followed(self) -> None:
         """What the user points at is meant, by the name of the file itself."""
         link = self.home / "shortcut.png"
         link.symlink_to(self.source.resolve())
-        shared = share_file(link, self.share)
+        shared = self.put(link, self.share)
         self.assertEqual(shared.path.name, "forest.png")
         self.assertFalse(shared.path.is_symlink())
 
@@ -81,14 +84,14 @@ class SharingTests(SynchronousTestCase):
         os.mkfifo(pipe)
         for path in (self.home, self.home / "nothing", pipe):
             with self.assertRaises(StorageError) as caught:
-                share_file(path, self.share)
+                self.put(path, self.share)
             self.assertIn(path.name, str(caught.exception))
         self.assertEqual(self.names(), [])
 
     def test_a_name_that_others_cannot_hold(self) -> None:
         """It is refused with the reason, not renamed behind the user's back."""
         odd = self.source.rename(self.home / "a:b.png")
-        self.assertRaises(BadNameError, share_file, odd, self.share)
+        self.assertRaises(BadNameError, self.put, odd, self.share)
 
     def test_no_room_for_a_copy(self) -> None:
         """It is said beforehand how many bytes are missing."""
@@ -99,7 +102,7 @@ class SharingTests(SynchronousTestCase):
 
         self.patch(sharing.shutil, "disk_usage", lambda path: Full)
         with self.assertRaises(StorageError) as caught:
-            share_file(self.source, self.share)
+            self.put(self.source, self.share)
         self.assertEqual(caught.exception.needed_bytes, 3)
         self.assertEqual(self.names(), [".peershare"])
 
@@ -107,10 +110,21 @@ class SharingTests(SynchronousTestCase):
         """Nothing half is left behind."""
         self.no_links()
 
-        def fail(*_: Any) -> None:
+        def fail(_: int) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-        self.patch(sharing.shutil, "copyfileobj", fail)
-        self.assertRaises(StorageError, share_file, self.source, self.share)
+        self.patch(sharing.os, "fsync", fail)
+        self.assertRaises(StorageError, self.put, self.source, self.share)
+        self.assertEqual(list((self.share / ".peershare").iterdir()), [])
+        self.assertEqual(self.names(), [".peershare"])
+
+    def test_a_copy_that_nobody_waits_for(self) -> None:
+        """The end of the service ends it, however large it is; nothing is left behind."""
+        self.no_links()
+        self.source.write_bytes(bytes(5_000_000))
+        answers = iter([False, True])
+        with self.assertRaises(StorageError) as caught:
+            sharing.share_file(self.source, self.share, lambda: next(answers))
+        self.assertIn("the service was stopped", str(caught.exception))
         self.assertEqual(list((self.share / ".peershare").iterdir()), [])
         self.assertEqual(self.names(), [".peershare"])
