@@ -154,6 +154,11 @@ class Announcer(Service):
         return tuple(s.muted or s.problem for s in self._sockets.values() if s.muted or s.problem)
 
     @property
+    def links(self) -> tuple[Link, ...]:
+        """Where announcements go out."""
+        return tuple(link for link, socket in self._sockets.items() if not socket.muted)
+
+    @property
     def announcing(self) -> bool:
         """Whether there is an address from which announcements go out."""
         return any(s.listening and not s.muted for s in self._sockets.values())

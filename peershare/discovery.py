@@ -7,18 +7,18 @@ are hints from anyone: bounded, expiring, never trusted.  Not for: asking anybod
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
-from peershare.content.names import display, parse_chunk_name
+from peershare.content.names import parse_chunk_name
 from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told, parse_dictionary
 from peershare.errors import PeerError, StorageError
+from peershare.refusals import Refusals
 from peershare.state import replace_file
 from peershare.throttle import RateLimiter
 from peershare.timers import Alarm, Periodic
@@ -37,8 +37,6 @@ FLOOD_REFUSALS = 200
 
 class ChunkDiscovery(ReopeningDatagramProtocol):
     """Feeds the dictionary with what is heard; tells `on_told` of whatever was new."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -64,9 +62,9 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
             global_rate=GLOBAL_RATE,
             global_burst=GLOBAL_BURST,
         )
-        self._refusals = 0
+        self._lately = 0
         self._expiry = Periodic(reactor, EXPIRE_EVERY_SECONDS, self._expire)
-        self.refused: Counter[str] = Counter()
+        self.refusals = Refusals(reactor.seconds, LogLevel.debug)
 
     def open(self) -> None:
         """Start to listen and to forget."""
@@ -90,33 +88,32 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
         if self._is_own(address):
             return False
         if not self._is_local(address):
-            return self._refuse("datagram from elsewhere")
+            return self._refuse(source, "datagram from elsewhere")
         if not self._limiter.allow(source, now):
-            return self._refuse("datagram over the rate limit")
+            return self._refuse(source, "datagram over the rate limit")
         try:
             heard = decode(datagram)
         except PeerError as error:
-            self._log.debug("{source}: {error}", source=source, error=display(str(error)))
-            return self._refuse("datagram not understood")
+            return self._refuse(source, "datagram not understood", str(error))
         if heard.junk:
-            self.refused["name not understood"] += heard.junk
+            self.refusals.counts["name not understood"] += heard.junk
         told = self._dictionary.tell(source, heard.names, now)
         if told.dropped:
-            self.refused["name over the limits"] += told.dropped
+            self.refusals.counts["name over the limits"] += told.dropped
         self._on_told(source, told)
         return False
 
-    def _refuse(self, reason: str) -> bool:
+    def _refuse(self, source: str, reason: str, details: str = "") -> bool:
         """Count a refusal; True if there were so many that it looks like a flood."""
-        self.refused[reason] += 1
-        self._refusals += 1
-        if self._refusals < FLOOD_REFUSALS:
+        self.refusals.note(source, reason, details)
+        self._lately += 1
+        if self._lately < FLOOD_REFUSALS:
             return False
-        self._refusals = 0
+        self._lately = 0
         return True
 
     def _expire(self) -> None:
-        self._refusals = 0
+        self._lately = 0
         if self._dictionary.expire(self._reactor.seconds()):
             self._on_expired()
 

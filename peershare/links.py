@@ -59,11 +59,13 @@ def read_interfaces() -> tuple[Interface, ...]:
             if entry.family != AF_INET:
                 continue
             address = IPv4Interface(f"{entry.address}/{entry.netmask or '255.255.255.255'}")
+            broadcast = IPv4Address(entry.broadcast) if entry.broadcast else None
             found.append(
                 Interface(
                     name=name,
                     address=address,
-                    broadcast=IPv4Address(entry.broadcast) if entry.broadcast else None,
+                    # where none is set, the system may tell the address itself instead
+                    broadcast=None if broadcast == address.ip else broadcast,
                     up=bool(stat and stat.isup),
                     loopback="loopback" in flags or address.ip.is_loopback,
                     point_to_point="pointopoint" in flags,

@@ -174,8 +174,9 @@ class Listening(Service):
         if sockets.tcp_port != wanted:
             self._mute(
                 sockets,
-                f"TCP port {wanted} of {link.address} is taken by another program: classic peers"
-                " could not fetch, so nothing is announced there; free the port to go on",
+                f"TCP port {wanted} of {link.address} is taken by another program,"
+                f" {sockets.tcp_port} is used instead: classic peers could not fetch there, so"
+                " nothing is announced; free the port to go on",
             )
         elif sockets.announcer.muted:
             sockets.announcer.muted = ""

@@ -28,7 +28,7 @@ from peershare.download.picture import RateMeter
 from peershare.library.index import Index
 from peershare.library.sharing import Shared, share_file
 from peershare.links import check_addresses, find_links, read_interfaces
-from peershare.settings import LONGEST_GOOD_INTERVAL_SECONDS, Settings
+from peershare.settings import CLASSIC_TCP_PORTS, LONGEST_GOOD_INTERVAL_SECONDS, Settings
 from peershare.state import StateLock, make_private_folder
 from peershare.status import (
     ContentsChanged,
@@ -116,13 +116,18 @@ class Node(MultiService):
         """What is shared, where it is announced, how to fetch (where it is served was said)."""
         settings, count = self.settings, len(self._parts.library.files())
         self._log.info("sharing {count} files of {share}", count=count, share=settings.share)
-        for link in self._parts.listening.links:
+        for link in self._parts.announcer.links:
             self._log.info(
                 "announcing from {address} to {broadcasts} (UDP {port}) every {seconds:g} s",
                 address=link.address,
                 broadcasts=", ".join(map(str, link.broadcasts)),
                 port=settings.classic_udp_port,
                 seconds=settings.announce_interval_seconds,
+            )
+        if settings.tcp_port not in CLASSIC_TCP_PORTS:
+            self._log.warn(
+                "classic peers look for chunks on TCP 5000 only: on {port} they will not find us",
+                port=settings.tcp_port,
             )
         if settings.announce_interval_seconds > LONGEST_GOOD_INTERVAL_SECONDS:
             self._log.warn("with so long an interval classic peers forget us between announcements")
@@ -186,8 +191,8 @@ class Node(MultiService):
             await deferLater(self._reactor, 0.2)
             file = next((f for f in library.files() if f.path == shared.path), None)
         return ShareStatus(
-            name=shared.path.name,
-            path=str(shared.path),
+            name=overview.printable(shared.path.name),
+            path=overview.printable(str(shared.path)),
             size=file.size if file else shared.path.stat().st_size,
             how=shared.how,
             chunks=library.chunk_names(file) if file else (),

@@ -34,7 +34,7 @@ def contents(
 
 def _own(file: SharedFile, whole: bool, told: KnownBase | None) -> ContentStatus:
     return ContentStatus(
-        name=file.path.name,
+        name=printable(file.path.name),
         chunks=told.chunks if told else (0,) * CHUNK_COUNT,
         peers=told.addresses if told else (),
         complete=whole,
@@ -51,6 +51,11 @@ def _told(base: KnownBase) -> ContentStatus:
         complete=all(base.chunks),
         shared=False,
     )
+
+
+def printable(name: str) -> str:
+    """A name of the file system as text: what is not UTF-8 in it becomes question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def peers(
@@ -87,8 +92,8 @@ def node(settings: Settings, parts: Parts, upload_rate: float, now: float) -> No
     return NodeStatus(
         version=__version__,
         pid=os.getpid(),
-        share=str(settings.share),
-        state=str(settings.state),
+        share=printable(str(settings.share)),
+        state=printable(str(settings.state)),
         addresses=tuple(str(link.address) for link in links),
         broadcasts=tuple(str(address) for link in links for address in link.broadcasts),
         tcp_port=ports[0] if ports else None,
@@ -99,7 +104,9 @@ def node(settings: Settings, parts: Parts, upload_rate: float, now: float) -> No
         peers=len(parts.dictionary.addresses(now)),
         files=len(parts.library.files()),
         upload_rate=upload_rate,
+        upload_limit=settings.upload_limit_bytes_per_second,
+        download_limit=settings.download_limit_bytes_per_second,
         download_rate=parts.downloader.rate,
-        refused=dict(parts.discovery.refused + parts.uploader.refused),
+        refused=dict(parts.discovery.refusals.counts + parts.uploader.refusals.counts),
         problems=tuple(problem for problem in problems if problem),
     )

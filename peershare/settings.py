@@ -25,6 +25,9 @@ from peershare.errors import SettingsError
 # within 120 s: an interval above this is allowed, and warned of.
 LONGEST_GOOD_INTERVAL_SECONDS = 120.0
 
+# Where classic peers look for chunks; the second one is of an older edition.
+CLASSIC_TCP_PORTS = (5000, 8000)
+
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _LONGEST_INTERVAL_SECONDS = 86_400.0
@@ -45,7 +48,7 @@ class Settings:
     classic_udp_port: int = 5001
     upload_limit_bytes_per_second: float | None = None
     download_limit_bytes_per_second: float | None = None
-    classic_ports: tuple[int, ...] = (5000, 8000)
+    classic_ports: tuple[int, ...] = CLASSIC_TCP_PORTS
     announce_interval_seconds: float = 60.0
 
 

@@ -106,6 +106,8 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     files: int
     upload_rate: float
     download_rate: float
+    upload_limit: float | None = None
+    download_limit: float | None = None
     refused: dict[str, int]  # datagrams and connections turned away, by reason
     problems: tuple[str, ...]  # sentences
 

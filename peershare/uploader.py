@@ -14,19 +14,19 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from peershare.admission import Admission
 from peershare.content.chunks import ByteRange
-from peershare.content.names import display
 from peershare.errors import PeerError
 from peershare.ledger import Ledger
 from peershare.library.entries import Workers
 from peershare.library.library import Library
 from peershare.library.opened import FileChangedError, OpenChunk
 from peershare.pace import Pace, Verdict
+from peershare.refusals import Refusal, Refusals
 from peershare.sending import FileRangeProducer
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
@@ -67,17 +67,16 @@ class UploaderFactory(Factory):
         self.workers = workers
         self._admission = admission
         self._connections: dict[UploaderProtocol, str] = {}
-        self.refused: Counter[str] = Counter()
+        self.refusals = Refusals(reactor.seconds, LogLevel.info)
         self.taken: Counter[str] = Counter()
         self.sent_bytes = 0
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
-        """Twisted: somebody connected; None turns them away."""
+        """Twisted: somebody connected; who cannot be served is reset, a no that clients know."""
         refusal = self._admission.refusal(addr.host)
         if refusal is not None:
-            self.refused[refusal] += 1
-            self._log.debug("{host}: connection refused, {why}", host=addr.host, why=refusal)
-            return None
+            self.refusals.note(addr.host, refusal)
+            return Refusal()
         protocol = UploaderProtocol(self, addr.host)
         self._connections[protocol] = addr.host
         self._admission.opened(addr.host)
@@ -153,8 +152,7 @@ class UploaderProtocol(Protocol):
 
     def _refuse(self, why: str, explain: bool) -> None:
         """A request that is none; only somebody who is no classic client gets a sentence."""
-        self.factory.refused["request not understood"] += 1
-        self._log.info("{host}: not served: {why}", host=self._host, why=display(why))
+        self.factory.refusals.note(self._host, "request not understood", why)
         self._decoder = None
         if explain:
             self._alarm.clear()
@@ -171,7 +169,8 @@ class UploaderProtocol(Protocol):
         self._started = self.factory.reactor.seconds()
         handle = self.factory.library.find_chunk(requested)
         if handle is None:
-            self._log_upload(requested, "failed not-here: we do not have this chunk")
+            if self.factory.refusals.note(self._host, "chunk not here", requested):
+                self._log_upload(requested, "failed not-here: we do not have this chunk")
             self.transport.abortConnection()
             return
         self._chunk_name = handle.name
@@ -252,7 +251,7 @@ class UploaderProtocol(Protocol):
         """Twisted: the reader will send no more; fine unless the request is still to come."""
         self._input_ended = True
         if self._decoder is not None:
-            self.factory.refused["closed without a request"] += 1
+            self.factory.refusals.note(self._host, "closed without a request")
             self.transport.loseConnection()
         elif self._ended and self._alarm.due is not None:
             self.transport.loseConnection()

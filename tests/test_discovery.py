@@ -75,13 +75,13 @@ class GateTests(DiscoveryTestCase):
     def test_ignores_itself(self) -> None:
         """Our own broadcasts come back: they are nothing, not even refused."""
         self.port.hear(FOREST, str(OWN))
-        self.assertEqual((self.told, dict(self.discovery.refused)), ([], {}))
+        self.assertEqual((self.told, dict(self.discovery.refusals.counts)), ([], {}))
 
     def test_only_from_our_networks(self) -> None:
         """A source that is on no network of ours is counted and dropped."""
         self.port.hear(FOREST, "203.0.113.9")
         self.assertEqual(self.told, [])
-        self.assertEqual(self.discovery.refused["datagram from elsewhere"], 1)
+        self.assertEqual(self.discovery.refusals.counts["datagram from elsewhere"], 1)
 
     def test_what_is_not_understood(self) -> None:
         """Whatever it is, it is dropped and counted; nothing worse than a debug line is logged."""
@@ -95,27 +95,27 @@ class GateTests(DiscoveryTestCase):
         for number, datagram in enumerate(hostile):
             self.port.hear(datagram, f"198.18.0.{100 + number}")
         self.assertEqual(self.told, [])
-        self.assertEqual(self.discovery.refused["datagram not understood"], len(hostile))
+        self.assertEqual(self.discovery.refusals.counts["datagram not understood"], len(hostile))
         self.assertEqual({event["log_level"] for event in log}, {LogLevel.debug})
 
     def test_junk_beside_names(self) -> None:
         """Keep what makes sense, count the rest."""
         self.port.hear(b'{"chunks": [".DS_Store", 5, "forest_1", "../../etc/passwd_1"]}', A)
         self.assertEqual(self.addresses(), [A])
-        self.assertEqual(self.discovery.refused["name not understood"], 3)
+        self.assertEqual(self.discovery.refusals.counts["name not understood"], 3)
 
     def test_names_over_the_limits(self) -> None:
         """What the dictionary cannot hold is counted."""
         for start in range(0, 1_200, 100):
             names = json.dumps({"chunks": [f"n{n}_1" for n in range(start, start + 100)]})
             self.port.hear(names.encode(), A)
-        self.assertEqual(self.discovery.refused["name over the limits"], 200)
+        self.assertEqual(self.discovery.refusals.counts["name over the limits"], 200)
 
     def test_a_source_over_its_rate(self) -> None:
         """A talkative source is cut off before it is decoded; others are heard."""
         for _ in range(int(SOURCE_BURST) + 10):
             self.discovery.hear(FOREST, A)
-        self.assertEqual(self.discovery.refused["datagram over the rate limit"], 10)
+        self.assertEqual(self.discovery.refusals.counts["datagram over the rate limit"], 10)
         self.port.hear(FOREST, B)
         self.assertEqual(self.addresses(), [A, B])
 

@@ -27,7 +27,7 @@ FLOORS = (
         *("dictionary", "pairs", "resolving", "library", "ledger", "state"),
         *("download.plan", "download.rounds", "download.machine"),
     ),
-    ("announcer", "discovery", "uploader", "sending", "udp", "download"),
+    ("announcer", "discovery", "uploader", "sending", "udp", "refusals", "download"),
     ("node", "wiring", "listening", "overview"),
     ("control",),
     ("tap", "client", "__main__"),

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from socket import AF_INET
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare import links as module
 from peershare.errors import SettingsError
-from peershare.links import Interface, Link, check_addresses, find_links, read_interfaces
+from peershare.links import (
+    LIMITED_BROADCAST,
+    Interface,
+    Link,
+    check_addresses,
+    find_links,
+    read_interfaces,
+)
 from tests.fakes import interface
 
 LAN = interface("198.18.0.5/24", "eth0", "198.18.0.255")
@@ -46,6 +56,26 @@ class DefaultTests(SynchronousTestCase):
     def test_no_public_address(self) -> None:
         """What is reachable from everywhere is no local network."""
         self.assertEqual(self.used(interface("8.8.8.8/24", broadcast=None)), [])
+
+    def test_no_broadcast_address_of_its_own(self) -> None:
+        """Where none is set the system may tell the address itself: then it is the limited one."""
+        self.patch(module.psutil, "net_if_addrs", lambda: {"eth0": [self.told_by_psutil()]})
+        self.patch(module.psutil, "net_if_stats", lambda: {"eth0": self.up()})
+        (found,) = read_interfaces()
+        self.assertIsNone(found.broadcast)
+        (link,) = find(found)
+        self.assertEqual(link.broadcasts, (LIMITED_BROADCAST,))
+
+    def told_by_psutil(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            family=AF_INET,
+            address="198.18.0.7",
+            netmask="255.255.255.0",
+            broadcast="198.18.0.7",
+        )
+
+    def up(self) -> SimpleNamespace:
+        return SimpleNamespace(isup=True, flags="up,broadcast,running,multicast")
 
     def test_two_addresses_of_one_interface(self) -> None:
         """Each is a link of its own."""

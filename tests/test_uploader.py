@@ -16,6 +16,7 @@ from peershare.ledger import Ledger
 from peershare.library import library as library_module
 from peershare.library.index import Index
 from peershare.library.library import Library
+from peershare.refusals import Refusal
 from peershare.throttle import TokenBucket
 from peershare.uploader import (
     LINGER_SECONDS,
@@ -431,7 +432,7 @@ class RefusalTests(UploaderTestCase):
                 transport.protocol.dataReceived(b"\n")
             self.assertEqual(transport.events, ["reset"], broken)
             self.reactor.advance(0)
-        self.assertEqual(self.factory.refused["request not understood"], 4)
+        self.assertEqual(self.factory.refusals.counts["request not understood"], 4)
         self.assert_nothing_held()
 
     def test_a_request_without_end(self) -> None:
@@ -463,26 +464,36 @@ class RefusalTests(UploaderTestCase):
         transport.protocol.readConnectionLost()
         self.reactor.advance(0)
         self.assertEqual(transport.events, ["close"])
-        self.assertEqual(self.factory.refused["closed without a request"], 1)
+        self.assertEqual(self.factory.refusals.counts["closed without a request"], 1)
         self.assert_nothing_held()
 
 
 class CapTests(UploaderTestCase):
+    def refused(self, host: str) -> bool:
+        """Connect from there; whether that is reset at once, without a byte."""
+        protocol = self.factory.buildProtocol(TcpAddress("TCP", host, 1))
+        if not isinstance(protocol, Refusal):
+            return False
+        transport = FakeTransport(self.reactor, protocol)
+        protocol.makeConnection(transport)
+        self.assertEqual(transport.events, ["abort"])
+        return True
+
     def test_only_from_our_networks(self) -> None:
         """Others are turned away before a byte is read, and counted."""
-        self.assertIsNone(self.factory.buildProtocol(TcpAddress("TCP", "203.0.113.1", 1)))
-        self.assertEqual(self.factory.refused["connection from elsewhere"], 1)
+        self.assertTrue(self.refused("203.0.113.1"))
+        self.assertEqual(self.factory.refusals.counts["connection from elsewhere"], 1)
 
     def test_idle_connections_lock_nobody_out(self) -> None:
         """One address has its cap, all have one, and known peers have a reserve."""
         for _ in range(MAX_CONNECTIONS_PER_ADDRESS):
             self.connect()
-        self.assertIsNone(self.factory.buildProtocol(TcpAddress("TCP", A, 1)))
+        self.assertTrue(self.refused(A))
         built = 0
         for number in range(1, 200):
             host = str(IPv4Address("198.18.1.0") + number)
             for _ in range(5):
-                built += self.factory.buildProtocol(TcpAddress("TCP", host, 1)) is not None
+                built += not self.refused(host)
         self.assertLess(built, 256)
         self.known.add("198.18.7.7")
         transport = self.connect("198.18.7.7")

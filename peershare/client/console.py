@@ -123,6 +123,8 @@ class Console:
 
     def _size(self) -> Size:
         try:
-            return Size(*os.get_terminal_size(self.out.number))
+            columns, lines = os.get_terminal_size(self.out.number)
         except OSError:
             return _FALLBACK
+        # a pseudo-terminal that nobody has given a size has 0 of both
+        return Size(columns or _FALLBACK.columns, lines or _FALLBACK.rows)

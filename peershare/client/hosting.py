@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ from peershare.control.face import NodeFace
 from peershare.control.server import ControlService
 from peershare.errors import LocalError, SettingsError, StateInUseError
 from peershare.settings import Settings
+from peershare.status import NodeStatus
 
 # How long somebody else may hold the state folder without answering: it starts, or it stops.
 PATIENCE_SECONDS = 10.0
@@ -43,6 +46,7 @@ class Hosting:
         self._reactor = reactor
         self._make_node = make_node
         self._own: MultiService | None = None
+        self._heir: Settings | None = None  # of whoever goes on for a service that went away
 
     @property
     def is_own(self) -> bool:
@@ -82,15 +86,17 @@ class Hosting:
             return None
         client = ApiClient(self._reactor, control)
         try:
-            await client.node()
+            status = await client.node()
         except (GoneError, RefusedError):
             return None  # left behind by a kill, and the number is another process's now
+        self._heir = _settings_of(status, self.settings)
         return client
 
     def _start(self) -> ApiClient:
-        node = self._make_node(self.settings)
+        settings = self._heir or self.settings
+        node = self._make_node(settings)
         face: NodeFace = node
-        control = ControlService(face, self.settings, self._reactor)
+        control = ControlService(face, settings, self._reactor)
         service = MultiService()
         node.setServiceParent(service)
         control.setServiceParent(service)
@@ -99,6 +105,20 @@ class Hosting:
         if control.control is None:
             raise ClientError("the node that was started here gives no access to itself")
         return ApiClient(self._reactor, control.control)
+
+
+def _settings_of(status: NodeStatus, ours: Settings) -> Settings:
+    """What a service was told, as far as it shows: its network is not widened after its end."""
+    return replace(
+        ours,
+        share=Path(status.share),
+        addresses=tuple(map(IPv4Address, status.addresses)),
+        broadcasts=tuple(map(IPv4Address, status.broadcasts)),
+        tcp_port=status.tcp_port or ours.tcp_port,
+        classic_udp_port=status.classic_udp_port,
+        upload_limit_bytes_per_second=status.upload_limit,
+        download_limit_bytes_per_second=status.download_limit,
+    )
 
 
 def _is_ours(control: ControlFile) -> bool:

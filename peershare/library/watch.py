@@ -75,3 +75,7 @@ class FolderWatch:
                 folder=str(self._folder),
                 error=error,
             )
+        finally:
+            self._watched = None
+            if not self._stop.is_set():
+                self._changed()  # have it scanned, for what was missed and from now on

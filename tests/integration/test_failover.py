@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from tests.integration.peers import Peer, PeersTestCase, picture
@@ -100,7 +101,7 @@ class MisbehavingTests(FailoverTestCase):
     def test_closes_short(self) -> None:
         """An end in order that comes too early, for every chunk but the first."""
 
-        def answer(connection, name):  # type: ignore[no-untyped-def]
+        def answer(connection: socket.socket, name: str) -> None:
             number = int(name[-1]) - 1
             whole = FOREST[number * CHUNK : (number + 1) * CHUNK]
             giving(whole if number == 0 else whole[:-1_000])(connection, name)
@@ -114,7 +115,7 @@ class MisbehavingTests(FailoverTestCase):
     def assert_outvoted(self, length: int) -> None:
         """A first reply of this length is let go of when others disagree with it."""
 
-        def answer(connection, name):  # type: ignore[no-untyped-def]
+        def answer(connection: socket.socket, name: str) -> None:
             if name.endswith("_1"):
                 giving(FOREST[:length])(connection, name)
             else:
@@ -136,7 +137,7 @@ class MisbehavingTests(FailoverTestCase):
     def test_sends_too_much(self) -> None:
         """Every chunk but the first is far too long: dropped, and fetched from the other."""
 
-        def answer(connection, name):  # type: ignore[no-untyped-def]
+        def answer(connection: socket.socket, name: str) -> None:
             first = name.endswith("_1")
             giving(FOREST[:CHUNK] if first else bytes(5 * CHUNK))(connection, name)
 
