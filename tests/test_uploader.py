@@ -476,7 +476,7 @@ class CapTests(UploaderTestCase):
             return False
         transport = FakeTransport(self.reactor, protocol)
         protocol.makeConnection(transport)
-        self.assertEqual(transport.events, ["abort"])
+        self.assertEqual(transport.events, ["reset"])
         return True
 
     def test_only_from_our_networks(self) -> None:
