@@ -163,3 +163,26 @@ class HostingTests(TestCase):
             raise error
 
         return make
+
+    async def test_heir(self) -> None:
+        """Who goes on for a service that went away keeps to its folder, network and limits."""
+        told: list[Settings] = []
+
+        def make(settings: Settings) -> Any:
+            told.append(settings)
+            return self.make(settings)
+
+        service = self.hosting()
+        await service.connect()
+        client = Hosting(self.settings, reactor, make)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
+        status = await (await client.connect()).node()
+        await service.close()
+        await client.connect()
+        self.assertTrue(client.is_own)
+        (settings,) = told
+        self.assertEqual(settings.state, self.state)
+        self.assertEqual(str(settings.share), status.share)
+        self.assertEqual(tuple(map(str, settings.addresses)), status.addresses)
+        self.assertEqual(tuple(map(str, settings.broadcasts)), status.broadcasts)
+        self.assertTrue(settings.addresses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -65,3 +66,12 @@ class WatchTests(SynchronousTestCase):
         self.addCleanup(watch.stop)
         watch.start()
         self.assertFalse(watch.working)
+
+    def test_a_name_that_is_not_utf8(self) -> None:
+        """It may end the watching, but then a scan is asked for, and that is no secret."""
+        self.start()
+        os.close(os.open(os.fsencode(self.folder) + b"/bad\xff.txt", os.O_CREAT | os.O_WRONLY))
+        self.assertTrue(self.noticed.wait(PATIENCE_SECONDS))
+        self.noticed.clear()
+        (self.folder / "next").touch()
+        self.wait_until(lambda: self.noticed.is_set() or not self.watch.working)
