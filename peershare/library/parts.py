@@ -99,12 +99,6 @@ class PartFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def remove(self) -> None:
-        """Close it and delete it."""
-        self.close()
-        with storage_errors(self.path, "delete"):
-            self.path.unlink(missing_ok=True)
-
     def write_at(self, data: bytes | memoryview | PipedBytes, offset: int) -> None:
         """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
         if isinstance(data, PipedBytes):

@@ -79,12 +79,6 @@ class OpeningTests(PartTestCase):
         (self.folder / "file").write_bytes(b"")
         self.assertRaises(StorageError, PartFile, self.folder / "file", "1-forest.part")
 
-    def test_remove(self) -> None:
-        """Nothing is left; removing twice is no error."""
-        self.part.remove()
-        self.assertFalse(self.part.path.exists())
-        self.part.remove()
-
 
 class WritingTests(PartTestCase):
     def test_each_byte_at_its_place(self) -> None:
