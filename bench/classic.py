@@ -187,7 +187,9 @@ def main() -> None:
             print(f"{LARGE_MEBIBYTES} MiB, once")
             bench.make_file("large.bin", LARGE_MEBIBYTES, holes=True)
             bench.wait_until_announced("large.bin")
-            print(f"  {bench.fetch('large.bin').seconds:.2f} s")
+            theirs = bench.fetch_with_curl("large.bin")
+            print(f"  nginx + curl {theirs.seconds:.2f} s, then", end="")
+            print(f" peershare {bench.fetch('large.bin').seconds:.2f} s")
             tell_memory(bench, f"{LARGE_MEBIBYTES} MiB")
     finally:
         bench.close()

@@ -17,8 +17,8 @@ from peershare.content.names import display
 from peershare.throttle import RateLimiter
 
 # Lines a second: of one source, of all.
-_RATE, _BURST = 0.2, 10.0
-_GLOBAL_RATE, _GLOBAL_BURST = 2.0, 50.0
+_RATE, _BURST = 0.2, 40.0
+_GLOBAL_RATE, _GLOBAL_BURST = 2.0, 80.0
 
 
 class Refusals:

@@ -108,7 +108,12 @@ class Hosting:
 
 
 def _settings_of(status: NodeStatus, ours: Settings) -> Settings:
-    """What a service was told, as far as it shows: its network is not widened after its end."""
+    """What a service was told, as far as it shows: its network is not widened after its end.
+
+    Unless the user named the addresses of this client: then he has told us what to use.
+    """
+    if ours.addresses:
+        return ours
     return replace(
         ours,
         share=Path(status.share),

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from peershare.content.names import check_file_name, split_name, stem_problem
+from peershare.content.names import split_name, stem_problem
 from peershare.dictionary import LIFETIME_SECONDS
-from peershare.errors import BadNameError
 from peershare.library.index import Index
 
 
@@ -49,7 +48,7 @@ class Stems:
             if key in self._by_key or key in new:
                 continue
             stem = self._free_stem(name, now, new, reclaimed)
-            problem = stem_problem(stem) or _unfit(name)
+            problem = stem_problem(stem)
             if problem is not None:
                 refused[key] = problem
             else:
@@ -102,12 +101,3 @@ class Stems:
     def _forgotten(self, key: str, now: float) -> bool:
         """Whether the file of this key went so long ago that no dictionary has it."""
         return now - self._gone_at.get(key, float("inf")) >= LIFETIME_SECONDS
-
-
-def _unfit(name: str) -> str | None:
-    """Why nobody could save a file of this name; None if everybody can."""
-    try:
-        check_file_name(name)
-    except BadNameError as error:
-        return str(error)
-    return None
