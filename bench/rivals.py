@@ -35,6 +35,8 @@ http {{
 }}
 """
 _PORT = 8100
+# servers lie where the path of ordinary users often does not lead
+_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 
 
 class Nginx:
@@ -60,7 +62,7 @@ class Nginx:
             root=self._root,
         )
         configuration.write_text(text, encoding="utf-8")
-        command = ["nginx", "-c", str(configuration), "-e", str(self._home / "error.log")]
+        command = [shutil.which("nginx", path=_PATH) or "nginx", "-c", str(configuration)]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait_for(self._listens, "nginx")
 
@@ -90,7 +92,7 @@ class Nginx:
 
 def install_rivals() -> None:
     """Make sure that nginx and curl are here.  Ends the program where that cannot be."""
-    missing = [name for name in ("nginx", "curl") if shutil.which(name) is None]
+    missing = [name for name in ("nginx", "curl") if shutil.which(name, path=_PATH) is None]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
