@@ -6,6 +6,7 @@ keeps it from being collected.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import venv
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from twisted.trial import unittest
@@ -38,46 +40,42 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@cache
+def installed() -> tuple[Path, Path]:
+    """Build the wheel from a copy of the tree, install it into a fresh environment.
+
+    Returns the folder that holds the environment, and the wheel; deleted at exit.  (Trial knows
+    no set-up of a whole class.)
+    """
+    home = Path(tempfile.mkdtemp(prefix="peershare-wheel-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    source = home / "source"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "_trial_temp*", "build", "dist", "*.egg-info", "__pycache__"
+    )
+    shutil.copytree(TREE, source, ignore=ignored)
+    must(sys.executable, "-m", "build", "--wheel", "--outdir", home / "dist", source, cwd=home)
+    (wheel,) = (home / "dist").glob("*.whl")
+    shutil.rmtree(source)
+    venv.create(home / "venv", with_pip=True)
+    must(home / "venv" / "bin" / "pip", "install", "--quiet", wheel, cwd=home)
+    return home, wheel
+
+
+def must(*command: str | Path, cwd: Path) -> None:
+    """Run a command that has to succeed."""
+    done = run(*command, cwd=cwd)
+    if done.returncode:
+        raise AssertionError(f"{command} failed: {done.stdout}{done.stderr}")
+
+
 class WheelTests(unittest.TestCase):
     """What a user gets from the wheel works without the tree."""
 
-    home: Path
-    bin: Path
-    wheel: Path
-    failure = ""
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Build the wheel from a copy of the tree, install it into a fresh environment."""
-        cls.home = Path(tempfile.mkdtemp(prefix="peershare-wheel-"))
-        source = cls.home / "source"
-        ignored = shutil.ignore_patterns(
-            ".git", ".venv", "_trial_temp*", "build", "dist", "*.egg-info", "__pycache__"
-        )
-        shutil.copytree(TREE, source, ignore=ignored)
-        built = run(
-            *(sys.executable, "-m", "build", "--wheel", "--outdir", cls.home / "dist", source),
-            cwd=cls.home,
-        )
-        if built.returncode:
-            cls.failure = f"the wheel cannot be built: {built.stdout}{built.stderr}"
-            return
-        (cls.wheel,) = (cls.home / "dist").glob("*.whl")
-        shutil.rmtree(source)
-        venv.create(cls.home / "venv", with_pip=True)
-        cls.bin = cls.home / "venv" / "bin"
-        installed = run(cls.bin / "pip", "install", "--quiet", cls.wheel, cwd=cls.home)
-        if installed.returncode:
-            cls.failure = f"the wheel cannot be installed: {installed.stderr}"
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Remove all of it."""
-        shutil.rmtree(cls.home, ignore_errors=True)
-
     def setUp(self) -> None:
-        """Nothing can be shown with a wheel that is not there."""
-        self.assertEqual(self.failure, "")
+        """The wheel is built and installed once, for all of them."""
+        self.home, self.wheel = installed()
+        self.bin = self.home / "venv" / "bin"
 
     def test_contents(self) -> None:
         """The wheel holds the package, its type marker and the plugin, and no tests."""
