@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -173,6 +175,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="also 8 GiB, once")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where all files lie")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left behind then either
     install_rivals()
     bench = Bench(arguments.folder)
     try:

@@ -39,7 +39,7 @@ _LIMITED_READ_SECONDS = 0.05
 class Sink(TypingProtocol):
     """Where the bytes of a chunk go."""
 
-    def write(self, data: Any) -> None:
+    def write(self, data: bytes | PipedBytes) -> None:
         """Take the next bytes, `bytes` or `PipedBytes`.  Raises `StorageError`."""
 
 

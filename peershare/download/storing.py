@@ -22,7 +22,7 @@ from peershare.library.entries import Workers
 from peershare.library.files import identity_of
 from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
-from peershare.library.parts import PART_FOLDER, PartFile
+from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
 
 T = TypeVar("T")
 # A chunk whose size is unknown is tried again once there is so much more room than before.
@@ -38,7 +38,7 @@ class ChunkSink:
         self._offset = offset
         self._on_full = on_full
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | PipedBytes) -> None:
         """Take the next bytes.  Raises `StorageError`."""
         try:
             self._part.write_at(data, self._offset)
