@@ -68,6 +68,14 @@ class Reason(StrEnum):
     BAD_REQUEST = "bad-request"
     BAD_DATAGRAM = "bad-datagram"
     UNASKABLE = "unaskable"
+    BAD_MESSAGE = "bad-message"
+    BAD_BEACON = "bad-beacon"
+    NOT_HERE = "not-here"
+    CHANGED = "changed"
+    WRONG_BYTES = "wrong-bytes"
+    WRONG_MANIFEST = "wrong-manifest"
+    BUSY = "busy"
+    VERSION = "version"
 
 
 class PeerError(PeershareError):
