@@ -33,6 +33,7 @@ _RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _LONGEST_INTERVAL_SECONDS = 86_400.0
 # Stands for a value of a file that is no text and no number; no option takes it.
 _NO_SCALAR = "<neither text nor number>"
+_YES, _NO = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,26 @@ class Settings:
     broadcasts: tuple[IPv4Address, ...] = ()  # empty: each interface's own
     tcp_port: int = 5000
     control_port: int = 5002
+    classic: bool = True  # False: nothing classic is announced or heard
     classic_udp_port: int = 5001
+    beacon_udp_port: int | None = None  # None: the number of the TCP port
     upload_limit_bytes_per_second: float | None = None
     download_limit_bytes_per_second: float | None = None
     classic_ports: tuple[int, ...] = CLASSIC_TCP_PORTS
     announce_interval_seconds: float = 60.0
 
+    @property
+    def beacon_port(self) -> int:
+        """The UDP port of native beacons."""
+        return self.tcp_port if self.beacon_udp_port is None else self.beacon_udp_port
+
 
 @dataclass(frozen=True)
 class Option:
-    """One setting as people write it; `name` is the flag without its dashes."""
+    """One setting as people write it; `name` is the flag without its dashes.
+
+    A flag without a value (`metavar` "") stands for the value `yes`.
+    """
 
     name: str
     field: str
@@ -117,6 +128,13 @@ def _rate(text: str) -> float:
     return rate
 
 
+def _absent(text: str) -> bool:
+    """The value of a `no-…` flag, turned around."""
+    if text.strip().lower() not in _YES + _NO:
+        raise ValueError("yes or no is needed")
+    return text.strip().lower() in _NO
+
+
 def _interval(text: str) -> float:
     try:
         seconds = float(text)
@@ -161,6 +179,20 @@ OPTIONS: tuple[Option, ...] = (
         "PORT",
         "UDP port of announcements (default 5001)",
         _port,
+    ),
+    Option(
+        "beacon-port",
+        "beacon_udp_port",
+        "PORT",
+        "UDP port of the beacons by which peershare peers find each other (default: as --port)",
+        _port,
+    ),
+    Option(
+        "no-classic",
+        "classic",
+        "",
+        "announce to classic peers nothing, and hear nothing of theirs",
+        _absent,
     ),
     Option(
         "upload-limit",
@@ -234,6 +266,11 @@ def _check_together(settings: Settings) -> None:
         part.startswith(".") for part in state.relative_to(share).parts
     ):
         raise SettingsError(f"--state: {state} lies inside the share folder {share}")
+    if settings.beacon_port == settings.classic_udp_port:
+        raise SettingsError(
+            f"--beacon-port and --classic-udp-port: both are {settings.beacon_port}; they must"
+            " differ: a classic peer dies of a beacon"
+        )
     if settings.tcp_port == settings.control_port:
         raise SettingsError(
             f"--port and --control-port: both are {settings.tcp_port}; they must differ"
@@ -269,6 +306,8 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _texts(option: Option, value: object) -> list[str]:
     """A TOML value as the texts that a command line would hold."""
+    if isinstance(value, bool) and not option.metavar:
+        return ["yes" if value else "no"]
     if isinstance(value, list) and option.repeatable and value:
         return [_text(item) for item in value]
     if isinstance(value, list) and option.name == "classic-ports":
@@ -277,7 +316,7 @@ def _texts(option: Option, value: object) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """A scalar as text; what is none (a list, a table, a boolean) fits no option."""
+    """A scalar as text; what is none (a list, a table, a boolean) fits no other option."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return _NO_SCALAR
     return str(value)

@@ -45,14 +45,18 @@ class Options(usage.Options):
             raise SystemExit(f"twistd peershare: {error}") from None
 
 
-def _collector(option: Option) -> Callable[[Options, str], None]:
-    """The method by which Twisted hands over a flag's value."""
+def _collector(option: Option) -> Callable[..., None]:
+    """The method by which Twisted hands over a flag, with its value if it takes one."""
 
     def collect(options: Options, value: str) -> None:
         options.flags.setdefault(option.name, []).append(value)
 
-    collect.__doc__ = option.help
-    return collect
+    def collect_flag(options: Options) -> None:
+        collect(options, "yes")
+
+    method = collect if option.metavar else collect_flag
+    method.__doc__ = option.help
+    return method
 
 
 for _option in OPTIONS:

@@ -24,10 +24,23 @@ FLOORS = (
     ("errors", "status", "settings", "content", "throttle", "links", "pace", "admission", "timers"),
     ("wire",),
     (
-        *("dictionary", "pairs", "resolving", "library", "ledger", "state"),
-        *("download.plan", "download.rounds", "download.machine"),
+        *(
+            "dictionary",
+            "pairs",
+            "resolving",
+            "neighbours",
+            "holdings",
+            "library",
+            "ledger",
+            "state",
+        ),
+        *("download.plan", "download.rounds", "download.machine", "serving.steering"),
+        *("download.swarm.scheduler", "download.swarm.machine"),
     ),
-    ("announcer", "discovery", "uploader", "sending", "udp", "refusals", "download"),
+    (
+        *("announcer", "discovery", "beacons", "catalogues", "uploader", "serving", "sending"),
+        *("udp", "refusals", "download"),
+    ),
     ("node", "wiring", "listening", "overview"),
     ("control",),
     ("tap", "client", "__main__"),
@@ -36,7 +49,8 @@ FLOORS = (
 PURE = (
     *("content", "wire", "dictionary", "pairs", "resolving", "throttle", "pace", "admission"),
     *("errors", "status", "settings", "links", "download.plan", "download.rounds"),
-    "download.machine",
+    *("download.machine", "download.swarm.scheduler", "download.swarm.machine"),
+    *("neighbours", "holdings", "serving.steering"),
 )
 # Where the wall clock is handed out; durations are measured with the reactor's.
 WALL_CLOCK = ("node", "tap", "client")

@@ -25,6 +25,8 @@ GOOD: dict[str, tuple[str, object]] = {
     "port": ("6000", 6000),
     "control-port": ("6002", 6002),
     "classic-udp-port": ("6001", 6001),
+    "beacon-port": ("6003", 6003),
+    "no-classic": ("yes", False),
     "upload-limit": ("500k", 500_000.0),
     "download-limit": ("2M", 2_000_000.0),
     "classic-ports": ("5000,8000,9000", (5000, 8000, 9000)),
@@ -70,6 +72,8 @@ class SourcesTests(SettingsTestCase):
             tcp_port=5000,
             control_port=5002,
             classic_udp_port=5001,
+            classic=True,
+            beacon_udp_port=None,
             upload_limit_bytes_per_second=None,
             download_limit_bytes_per_second=None,
             classic_ports=(5000, 8000),
@@ -94,6 +98,25 @@ class SourcesTests(SettingsTestCase):
                 load_settings({}, {}, self.file(f'{option.name.replace("-", "_")} = "{text}"')),
             ):
                 self.assertEqual(getattr(settings, option.field), value, option.name)
+
+    def test_flags_without_a_value(self) -> None:
+        """`--no-classic` is yes; the file may say it as a truth value; anything else is refused."""
+        for text in ("yes", "1", "true", "on", " ON "):
+            self.assertFalse(load_settings({}, {"PEERSHARE_NO_CLASSIC": text}).classic)
+        for text in ("no", "0", "false", "off"):
+            self.assertTrue(load_settings({}, {"PEERSHARE_NO_CLASSIC": text}).classic)
+        self.assertFalse(load_settings({}, {}, self.file("no-classic = true")).classic)
+        self.assertTrue(load_settings({}, {}, self.file("no-classic = false")).classic)
+        self.assertIn("no-classic", self.refused(config=self.file('no-classic = "perhaps"')))
+        self.assertIn("port", self.refused(config=self.file("port = true")))
+
+    def test_the_port_of_beacons(self) -> None:
+        """The number of the TCP port, unless it is named; never that of the classic world."""
+        self.assertEqual(load_settings({}, {}).beacon_port, 5000)
+        self.assertEqual(load_settings({"port": ["6000"]}, {}).beacon_port, 6000)
+        self.assertEqual(load_settings({"beacon-port": ["7000"]}, {}).beacon_port, 7000)
+        self.assertIn("a classic peer dies", self.refused({"beacon-port": ["5001"]}))
+        self.assertIn("a classic peer dies", self.refused({"port": ["5001"]}))
 
     def test_variable_names(self) -> None:
         """A variable is named as its flag, in capitals."""
@@ -301,4 +324,4 @@ class TogetherTests(SettingsTestCase):
         """Chunks and the local API need two ports; UDP and TCP may share a number."""
         self.assertIn("differ", self.refused({"port": ["6000"], "control-port": ["6000"]}))
         self.assertIn("differ", self.refused({"port": ["5002"]}))
-        load_settings({"port": ["5001"]}, {})
+        load_settings({"port": ["5001"], "beacon-port": ["5000"]}, {})

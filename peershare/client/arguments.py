@@ -128,14 +128,13 @@ def _common() -> _Parser:
     group = common.add_argument_group("settings")
     group.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
     for option in OPTIONS:
-        action: Any = "append" if option.repeatable else _Last
-        group.add_argument(
-            f"--{option.name}",
-            dest=_FLAG_PREFIX + option.name,
-            action=action,
-            metavar=option.metavar,
-            help=option.help,
-        )
+        dest = _FLAG_PREFIX + option.name
+        if option.metavar:
+            action: Any = "append" if option.repeatable else _Last
+            takes = {"action": action, "metavar": option.metavar}
+        else:
+            takes = {"action": "store_const", "const": ["yes"]}
+        group.add_argument(f"--{option.name}", dest=dest, help=option.help, **takes)
     return common
 
 
