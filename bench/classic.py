@@ -23,15 +23,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from blake3 import blake3
 from failover import measure_failover
+from measuring import check_same, digest, tell, write_random
 from rivals import Nginx, install_rivals
 from services import Service, wait_for
 
 GOAL_RATIO = 1.0
 GOAL_MEBIBYTES = 96.0
 LARGE_MEBIBYTES = 8 * 1024
-_MEBIBYTE = 1 << 20
+OTHER_BEACON_PORT = 5999
 SEEDER, FETCHER, WEB_SERVER = "127.0.2.2", "127.0.2.3", "127.0.2.4"
 
 
@@ -64,21 +64,13 @@ class Bench:
             started.stop()
         shutil.rmtree(self._home)
 
-    def make_file(self, name: str, mebibytes: int, *, holes: bool = False) -> None:
-        """Put a file of random bytes into the seeder's share.
-
-        `holes`: only the first 4 KiB of each MiB are written, the rest costs no room.
-        """
-        with (self.seeder.share / name).open("wb") as file:
-            for number in range(mebibytes):
-                file.seek(number * _MEBIBYTE)
-                file.write(os.urandom(4_096 if holes else _MEBIBYTE))
-            file.truncate(mebibytes * _MEBIBYTE)
-
     def start(self) -> None:
-        """Start both services: the fetcher first, which hears the seeder's first announcement."""
+        """Start both services: the fetcher first, which hears the seeder's first announcement.
+
+        They do not hear each other's beacons, so that nothing but the classic protocol is left.
+        """
         self.fetcher.start()
-        self.seeder.start()
+        self.seeder.start("--beacon-port", str(OTHER_BEACON_PORT))
 
     def wait_until_announced(self, name: str) -> None:
         """Wait until the fetcher has heard of this file."""
@@ -107,18 +99,8 @@ class Bench:
         return run
 
     def _check(self, name: str) -> None:
-        if digest(self.target / name) != digest(self.seeder.share / name):
-            raise RuntimeError(f"{name} did not arrive as it is")
+        check_same(self.target / name, self.seeder.share / name)
         (self.target / name).unlink()
-
-
-def digest(path: Path) -> bytes:
-    """The BLAKE3 digest of a file, by one thread."""
-    hasher, buffer = blake3(), memoryview(bytearray(_MEBIBYTE))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            hasher.update(buffer[:count])
-    return hasher.digest()
 
 
 def compare(bench: Bench, rounds: int, mebibytes: int) -> None:
@@ -155,12 +137,6 @@ def median(runs: list[Run]) -> Run:
     )
 
 
-def tell(what: str, value: float, goal: float, unit: str = "") -> None:
-    """One result beside its goal."""
-    verdict = "reached" if value <= goal else "MISSED"
-    print(f"  {what}: {value:.2f}{unit} (at most {goal:g}{unit}: {verdict})", flush=True)
-
-
 def tell_memory(bench: Bench, what: str) -> None:
     """The peak memory of both services."""
     for who, service in (("sending", bench.seeder), ("receiving", bench.fetcher)):
@@ -176,11 +152,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where all files lie")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing is left behind then either
-    install_rivals()
+    install_rivals("nginx", "curl")
     bench = Bench(arguments.folder)
     try:
         print(f"{arguments.mebibytes} MiB in {arguments.folder}, {arguments.rounds} rounds")
-        bench.make_file("bench.bin", arguments.mebibytes)
+        write_random(bench.seeder.share / "bench.bin", arguments.mebibytes)
         bench.nginx.start()
         bench.start()
         print(f"  a service answers {bench.fetcher.starting_seconds:.2f} s after it was started")
@@ -188,7 +164,7 @@ def main() -> None:
         tell_memory(bench, f"{arguments.mebibytes} MiB")
         if arguments.large:
             print(f"{LARGE_MEBIBYTES} MiB, once")
-            bench.make_file("large.bin", LARGE_MEBIBYTES, holes=True)
+            write_random(bench.seeder.share / "large.bin", LARGE_MEBIBYTES, holes=True)
             bench.wait_until_announced("large.bin")
             theirs = bench.fetch_with_curl("large.bin")
             print(f"  nginx + curl {theirs.seconds:.2f} s, then", end="")

@@ -1,6 +1,6 @@
 """What a user would pick instead: nginx serving a file with sendfile, curl fetching it.
 
-Both come from the distribution; where they are missing and we may, `apt-get` installs them.
+Rivals come from the distribution; where they are missing and we may, `apt-get` installs them.
 Not for: peershare itself.
 """
 
@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from services import wait_for
+from services import cpu_seconds, wait_for
 
 _CONFIGURATION = """\
 worker_processes 1;
@@ -76,11 +76,16 @@ class Nginx:
     def fetch(self, name: str, target: Path) -> tuple[float, float]:
         """Fetch a file with curl; seconds by the clock, and curl's processor time."""
         url = f"http://{self._address}:{_PORT}/{name}"
-        before, begun = os.times(), time.monotonic()
-        subprocess.run(["curl", "--silent", "--fail", "--output", str(target), url], check=True)
-        seconds, after = time.monotonic() - begun, os.times()
-        used = after.children_user - before.children_user
-        return seconds, used + after.children_system - before.children_system
+        return timed("curl", "--silent", "--fail", "--output", str(target), url)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that its processes used so far."""
+        if self._process is None:
+            raise RuntimeError("nginx is not running")
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return sum(map(cpu_seconds, (pid, *map(int, children))))
 
     def _listens(self) -> bool:
         try:
@@ -90,9 +95,21 @@ class Nginx:
         return True
 
 
-def install_rivals() -> None:
-    """Make sure that nginx and curl are here.  Ends the program where that cannot be."""
-    missing = [name for name in ("nginx", "curl") if shutil.which(name, path=_PATH) is None]
+def timed(*command: str) -> tuple[float, float]:
+    """Run a program; seconds by the clock, and the processor time that it used."""
+    before, begun = os.times(), time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds, after = time.monotonic() - begun, os.times()
+    used = after.children_user - before.children_user
+    return seconds, used + after.children_system - before.children_system
+
+
+def install_rivals(*names: str) -> None:
+    """Make sure that these programs are here, which are the only ones of packages of their names.
+
+    Ends the program where that cannot be.
+    """
+    missing = [name for name in names if shutil.which(name, path=_PATH) is None]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

@@ -1,6 +1,7 @@
 """Services to measure: `twistd peershare` in processes of their own, asked through their local API.
 
-Not for: what is measured, or what it is compared with.
+Also what any process used of processor and memory.  Not for: what is measured, or what it is
+compared with.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 
 BROADCAST = "127.255.255.255"
 _PATIENCE_SECONDS = 30.0
-_TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Event:
 
 
 class Service:
-    """One peer on a loopback address and the standard ports; `stop` it in the end."""
+    """One peer on an address of its own and the standard ports; `stop` it in the end."""
+
+    broadcast = BROADCAST
+    program = TWISTD
 
     def __init__(self, home: Path, address: str) -> None:
         """`home` gets its share folder, its state folder and its log."""
@@ -53,15 +57,19 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self.starting_seconds = 0.0
 
-    def start(self) -> None:
-        """Start it and wait for its API; `starting_seconds` is how long that took."""
+    def start(self, *options: str, around: Sequence[str] = ()) -> None:
+        """Start it and wait for its API; `starting_seconds` is how long that took.
+
+        `options` are further ones of the service, `around` is a command to run it in.
+        """
         begun = time.monotonic()
         arguments = ["--nodaemon", "--pidfile=", "peershare", "--address", self.address]
         arguments += ["--share", str(self.share), "--state", str(self.state)]
+        arguments += ["--broadcast", self.broadcast, *options]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PEERSHARE_")}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _TWISTD, *arguments, "--broadcast", BROADCAST],
+                [*around, sys.executable, "-c", self.program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -77,23 +85,29 @@ class Service:
             self._process.wait(_PATIENCE_SECONDS)
             self._process = None
 
+    def kill(self) -> None:
+        """End it without asking, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_PATIENCE_SECONDS)
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        """The process; raises `RuntimeError` if it is not running."""
+        if self._process is None:
+            raise RuntimeError("the service is not running")
+        return self._process.pid
+
     @property
     def peak_mebibytes(self) -> float:
         """The most memory that it ever had resident (VmHWM), in MiB."""
-        if self._process is None:
-            raise RuntimeError("the service is not running")
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+        return peak_mebibytes(self.pid)
 
     @property
     def cpu_seconds(self) -> float:
         """Processor time that it used so far, of all its threads."""
-        if self._process is None:
-            raise RuntimeError("the service is not running")
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     # -- the API
 
@@ -126,7 +140,12 @@ class Service:
         control = json.loads((self.state / "control.json").read_text(encoding="utf-8"))
         netloc = urlsplit(control["url"]).netloc
         connection = http.client.HTTPConnection(netloc, timeout=_PATIENCE_SECONDS)
+        self.open(connection)
         return connection, {"Authorization": f"Bearer {control['token']}"}
+
+    def open(self, connection: http.client.HTTPConnection) -> None:
+        """Connect to its API."""
+        connection.connect()
 
     def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
@@ -136,6 +155,20 @@ class Service:
         except (OSError, ValueError):
             return False
         return True
+
+
+def peak_mebibytes(pid: int) -> float:
+    """The most memory that a process ever had resident (VmHWM), in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process used so far, of all its threads."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _read_events(

@@ -37,6 +37,11 @@ class Admission:
             return "too many connections"
         return None
 
+    def room(self, host: str) -> tuple[int, int]:
+        """How many more connections there may be in all, and of this address."""
+        own = MAX_CONNECTIONS_PER_ADDRESS - self._open[host]
+        return MAX_CONNECTIONS - self._open.total(), own
+
     def opened(self, host: str) -> None:
         """A connection is open."""
         self._open[host] += 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from peershare.status import ContentChoice
+
 
 class PeershareError(Exception):
     """Base of everything that peershare raises on purpose; its text is a sentence for a person."""
@@ -36,6 +38,18 @@ class AmbiguousNameError(LocalError):
     def __init__(self, message: str, choices: tuple[str, ...]) -> None:
         super().__init__(message)
         self.choices = choices
+
+
+class AmbiguousContentError(LocalError):
+    """A name that fits several contents; `candidates` are they."""
+
+    def __init__(self, message: str, candidates: tuple[ContentChoice, ...]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+
+
+class UnknownContentError(LocalError):
+    """Nobody has told a content with this id."""
 
 
 class UnknownDownloadError(LocalError):

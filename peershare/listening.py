@@ -1,8 +1,9 @@
 """Listening: keeps the sockets of each own address, while addresses come and go.
 
-For every link there is a TCP port that serves chunks and an announcer socket.  A TCP port that
-is taken is replaced by another; since classic peers look for chunks on the standard port only,
-announcing on that link stops until the port is free again (hostile world, 23).
+For every link there is a TCP port that serves, a socket for beacons, and an announcer socket if
+classic peers are to be told.  A TCP port that is taken is replaced by another, which the beacons
+carry; since classic peers look for chunks on the standard port only, announcing on that link stops
+until the port is free again (hostile world, 23).
 Not for: what goes over the sockets.
 """
 
@@ -21,6 +22,7 @@ from twisted.logger import Logger
 
 from peershare.announcer import Announcer, AnnouncerProtocol
 from peershare.links import Interface, Link, find_links
+from peershare.neighbourhood import Neighbourhood
 from peershare.settings import Settings
 from peershare.timers import Periodic
 from peershare.uploader import UploaderFactory
@@ -33,7 +35,7 @@ _BACKLOG = 256
 class _Sockets:
     """What is open on one link."""
 
-    announcer: AnnouncerProtocol
+    announcer: AnnouncerProtocol | None
     tcp: IListeningPort | None = None
     tcp_port: int | None = None
 
@@ -51,13 +53,16 @@ class Listening(Service):
         uploader: UploaderFactory,
         announcer: Announcer,
         hear: Callable[[bytes, str], bool],
+        neighbourhood: Neighbourhood,
     ) -> None:
+        """`hear` takes what is sent to our own addresses on the classic port, and its source."""
         self._reactor = reactor
         self._settings = settings
         self._read_interfaces = read_interfaces
         self._uploader = uploader
         self._announcer = announcer
         self._hear = hear
+        self._neighbourhood = neighbourhood
         self._sockets: dict[Link, _Sockets] = {}
         self._periodic = Periodic(reactor, REFRESH_SECONDS, self.refresh)
         self._had_links = True
@@ -79,7 +84,14 @@ class Listening(Service):
         """What is in the way, as sentences."""
         if not self._sockets:
             return ("no network interface is up; waiting for one",)
-        return self._announcer.problems
+        shut = (
+            f"no TCP port of {link.address} can be used, so nothing is shared"
+            for link, sockets in self._sockets.items()
+            if sockets.tcp is None
+        )
+        return tuple(
+            dict.fromkeys((*shut, *self._announcer.problems, *self._neighbourhood.problems))
+        )
 
     def is_own(self, address: IPv4Address) -> bool:
         """Whether this is one of our own addresses."""
@@ -109,7 +121,7 @@ class Listening(Service):
         self._periodic.start()
 
     def stopService(self) -> Deferred[Any]:
-        """Close the TCP ports (the announcer closes its sockets)."""
+        """Close the TCP ports (announcer and neighbourhood close their sockets)."""
         super().stopService()
         self._periodic.stop()
         ports = [s.tcp for s in self._sockets.values() if s.tcp is not None]
@@ -132,16 +144,21 @@ class Listening(Service):
         self._had_links = bool(wanted)
 
     def _open(self, link: Link) -> None:
-        announcer = AnnouncerProtocol(
-            self._reactor, link, self._settings.classic_udp_port, self._hear
-        )
+        announcer = None
+        if self._settings.classic:
+            port = self._settings.classic_udp_port
+            announcer = AnnouncerProtocol(self._reactor, link, port, self._hear)
         self._sockets[link] = _Sockets(announcer)
+        self._neighbourhood.use(link)
         self._listen(link)
-        self._announcer.use(link, announcer)
+        if announcer is not None:
+            self._announcer.use(link, announcer)
 
     def _close(self, link: Link) -> None:
         sockets = self._sockets.pop(link)
-        self._announcer.drop(link).addErrback(self._log_failure)
+        self._neighbourhood.drop(link).addErrback(self._log_failure)
+        if sockets.announcer is not None:
+            self._announcer.drop(link).addErrback(self._log_failure)
         if sockets.tcp is not None:
             maybeDeferred(sockets.tcp.stopListening).addErrback(self._log_failure)
 
@@ -171,6 +188,7 @@ class Listening(Service):
         self._log.info(
             "serving chunks on {address}:{port}", address=link.address, port=sockets.tcp_port
         )
+        self._neighbourhood.moved(link, sockets.tcp_port or 0)
         if sockets.tcp_port != wanted:
             self._mute(
                 sockets,
@@ -178,12 +196,14 @@ class Listening(Service):
                 f" {sockets.tcp_port} is used instead: classic peers could not fetch there, so"
                 " nothing is announced; free the port to go on",
             )
-        elif sockets.announcer.muted:
+        elif sockets.announcer is not None and sockets.announcer.muted:
             sockets.announcer.muted = ""
             self._announcer.shares_changed()
 
     def _mute(self, sockets: _Sockets, problem: str) -> None:
         """Announce nothing on this link: what is told there could not be fetched."""
+        if sockets.announcer is None:
+            return
         if problem != sockets.announcer.muted:
             self._log.warn("{problem}", problem=problem)
         sockets.announcer.muted = problem

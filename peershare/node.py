@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from random import Random
+from random import SystemRandom
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -25,6 +25,7 @@ from peershare import overview
 from peershare.content.names import display
 from peershare.dictionary import Told
 from peershare.download.picture import RateMeter
+from peershare.library.hashing import HashingPool
 from peershare.library.index import Index
 from peershare.library.sharing import Shared, share_file
 from peershare.links import check_addresses, find_links, read_interfaces
@@ -39,6 +40,7 @@ from peershare.status import (
     NodeStatus,
     PeerStatus,
     ShareStatus,
+    VerifyResult,
 )
 from peershare.timers import Periodic
 from peershare.wiring import World, make_parts
@@ -53,14 +55,25 @@ class Node(MultiService):
     _log = Logger()
 
     def __init__(
-        self, settings: Settings, world: World, lock: StateLock, index: Index, *, resume: bool
+        self,
+        settings: Settings,
+        world: World,
+        lock: StateLock,
+        index: Index,
+        *,
+        resume: bool,
+        hashing: HashingPool | None = None,
     ) -> None:
-        """`resume`: go on by itself with the downloads that a former run had not finished."""
+        """`resume`: go on by itself with the downloads that a former run had not finished.
+
+        `hashing` is the pool that lives as long as the node does, where there is one.
+        """
         super().__init__()
         self.settings = settings
         self._world = world
         self._reactor = world.reactor
         self._lock = lock
+        self._hashing = hashing
         self._pid = os.getpid()
         self._observers: list[Callable[[Event], None]] = []
         self._parts = make_parts(
@@ -73,7 +86,10 @@ class Node(MultiService):
         self._events = Periodic(world.reactor, _EVENT_SECONDS, self._emit_contents)
         parts = self._parts
         # the order of starting; of stopping it is the reverse
-        for service in (parts.library, parts.listening, parts.announcer, parts.downloader):
+        for service in (
+            *(parts.library, parts.listening, parts.announcer),
+            *(parts.neighbourhood, parts.downloader),
+        ):
             service.setServiceParent(self)
 
     # -- life
@@ -84,11 +100,14 @@ class Node(MultiService):
         if os.getpid() != self._pid:
             parts.index.reopen()
             self._lock.claim()
-        parts.discovery.open()
+        if self._hashing is not None:
+            self._hashing.start()
+        if self.settings.classic:
+            parts.discovery.open()
         super().startService()
         parts.dictionary_file.recall(self._world.wall_clock(), parts.listening.is_another)
         parts.dictionary_file.touch()
-        parts.downloader.dictionary_changed()
+        parts.downloader.network_changed()
         self._events.start()
         first_scan = parts.library.first_scan.addCallback(lambda _: self._say_hello())
         first_scan.addErrback(lambda f: self._log.failure("saying hello failed", failure=f))
@@ -100,6 +119,7 @@ class Node(MultiService):
         self._ended.set()
         self._events.stop()
         self._parts.uploader.abort_all()
+        self._parts.pool.close()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
         stopped: Deferred[Any] = Deferred.fromCoroutine(self._stop(stopping))
         return stopped
@@ -108,6 +128,8 @@ class Node(MultiService):
         try:
             await stopping
         finally:
+            if self._hashing is not None:
+                await self._hashing.stop()
             self._parts.dictionary_file.close()
             self._parts.index.close()
             self._lock.release()
@@ -142,15 +164,13 @@ class Node(MultiService):
         self._metered = sent
         return overview.node(self.settings, self._parts, self._upload_meter.rate(now), now)
 
-    def contents(self) -> tuple[ContentStatus, ...]:
-        """What is on the network, and our own files."""
-        parts = self._parts
-        return overview.contents(parts.dictionary, parts.library, self._reactor.seconds())
+    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+        """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
+        return overview.contents(self._parts, self._reactor.seconds(), pattern)
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""
-        given, taken = self._parts.downloader.given, self._parts.uploader.taken
-        return overview.peers(self._parts.dictionary, given, taken, self._reactor.seconds())
+        return overview.peers(self._parts, self._reactor.seconds())
 
     def downloads(self) -> tuple[DownloadStatus, ...]:
         """Every download of this run."""
@@ -160,13 +180,15 @@ class Node(MultiService):
         """The newest lines of both logs, newest first."""
         return self._parts.ledger.history(limit)
 
-    def start_download(self, name: str, folder: Path | None) -> DownloadStatus:
-        """Download a content by its name into a folder (None: the share folder).
+    def start_download(
+        self, name: str, folder: Path | None, *, sequential: bool = False
+    ) -> DownloadStatus:
+        """Download a content, by name or id, into a folder (None: the share folder).
 
-        A content that a former download completed and that lies there unchanged is done at once.
-        Raises `BadNameError`, `AmbiguousNameError`, `StorageError`.
+        A content that lies there already, unchanged, is done at once.  Raises `BadNameError`,
+        `AmbiguousNameError`, `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
         """
-        return self._parts.downloader.start(name, folder)
+        return self._parts.downloader.start(name, folder, sequential=sequential)
 
     def stop_download(self, identifier: str) -> DownloadStatus:
         """Stop a download, keeping its part file.  Raises `UnknownDownloadError`."""
@@ -199,6 +221,10 @@ class Node(MultiService):
             note=overview.share_note(file),
         )
 
+    def verify(self, name: str | None) -> Deferred[tuple[VerifyResult, ...]]:
+        """Hash what is shared anew (None: all of it); what that shows, by name."""
+        return self._parts.library.verify(name)
+
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call this with every event from now on; returns what ends that."""
         self._observers.append(callback)
@@ -213,7 +239,7 @@ class Node(MultiService):
             self._parts.announcer.newcomer_heard()
         if told.changed:
             self._parts.dictionary_file.touch()
-            self._parts.downloader.dictionary_changed()
+            self._parts.downloader.network_changed()
 
     def _emit(self, event: Event) -> None:
         for observer in tuple(self._observers):
@@ -253,11 +279,13 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
     except BaseException:
         lock.release()
         raise
+    hashing = HashingPool(reactor)
     world = World(
         reactor=reactor,
         workers=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
+        hashers=hashing,
         wall_clock=time.time,
-        random=Random(),
+        random=SystemRandom(),  # what it gives must not be guessed: see `wire.beacon.Nonces`
         interfaces=read_interfaces,
     )
-    return Node(settings, world, lock, index, resume=resume)
+    return Node(settings, world, lock, index, resume=resume, hashing=hashing)

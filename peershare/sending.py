@@ -5,16 +5,18 @@ and one `os.sendfile` goes from the page cache to the socket, so memory stays fl
 there is no `sendfile` the same producer reads and writes pieces.  Two traps: the transport
 stops writing before it asks for more, so writing must be started again after each
 `sendfile`, EAGAIN included; and a file that shrank ends `sendfile` early without an error.
-Not for: finding the file, or ending the connection.
+Not for: finding the file, or ending the connection, nor for native sessions, which send many
+ranges and messages between them (`serving.outgoing`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPullProducer, ISSLTransport
 from zope.interface import implementer
 
 from peershare.content.chunks import ByteRange
@@ -25,7 +27,25 @@ from peershare.timers import Alarm
 _TURN_BYTES = 1 << 20
 _LIMITED_TURN_BYTES = 1 << 16
 _READ_AHEAD_BYTES = 16 << 20
+_CONNECTION_ERRORS = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENOTCONN}
 _HAS_SENDFILE = hasattr(os, "sendfile")
+
+
+def descriptor_of(transport: Any) -> int:
+    """The descriptor that the kernel can send to past the transport; -1 where there is none.
+
+    There is none in a simulated network, below TLS, and where there is no `sendfile`.
+    """
+    if not _HAS_SENDFILE or ISSLTransport.providedBy(transport) or not hasattr(transport, "fileno"):
+        return -1
+    return int(transport.fileno())
+
+
+def is_theirs(failed: Exception) -> bool:
+    """Whether sending failed because of the connection, not because of the file."""
+    return isinstance(failed, ConnectionError | TimeoutError) or (
+        isinstance(failed, OSError) and failed.errno in _CONNECTION_ERRORS
+    )
 
 
 class FileCutShortError(Exception):
@@ -101,13 +121,14 @@ class FileRangeProducer:
 
     def _send(self, count: int) -> int | None:
         """Send up to `count` bytes; how many went, None if the file ends here."""
-        if not _HAS_SENDFILE:
+        descriptor = descriptor_of(self._transport)
+        if descriptor < 0:
             data = os.pread(self._descriptor, min(count, _LIMITED_TURN_BYTES), self._offset)
             if data:
                 self._transport.write(data)
             return len(data) or None
         try:
-            sent = os.sendfile(self._transport.fileno(), self._descriptor, self._offset, count)
+            sent = os.sendfile(descriptor, self._descriptor, self._offset, count)
         except (BlockingIOError, InterruptedError):
             sent = 0
         else:

@@ -1,25 +1,22 @@
 """Settings: one frozen value, made from flags, PEERSHARE_* variables, a TOML file and defaults.
 
 Not for: acting on them.  Precedence is flag > variable > file > default; the names are the
-same everywhere (`--upload-limit`, `PEERSHARE_UPLOAD_LIMIT`, `upload-limit = "2M"`).  Both
-front ends (`twistd peershare` and the `peershare` client) build their flags from `OPTIONS`.
+same everywhere (`--upload-limit`, `PEERSHARE_UPLOAD_LIMIT`, `upload-limit = "2M"`; `options`).
 """
 
 from __future__ import annotations
 
-import os
-import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
-from math import isfinite
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from peershare.errors import SettingsError
+from peershare.options import NO_SCALAR, OPTIONS, Option
 
 # A pair that a classic listener heard is good for 180 s, and everything is to be repeated
 # within 120 s: an interval above this is allowed, and warned of.
@@ -27,13 +24,6 @@ LONGEST_GOOD_INTERVAL_SECONDS = 120.0
 
 # Where classic peers look for chunks; the second one is of an older edition.
 CLASSIC_TCP_PORTS = (5000, 8000)
-
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
-_RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-_LONGEST_INTERVAL_SECONDS = 86_400.0
-# Stands for a value of a file that is no text and no number; no option takes it.
-_NO_SCALAR = "<neither text nor number>"
-_YES, _NO = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,34 +50,7 @@ class Settings:
         return self.tcp_port if self.beacon_udp_port is None else self.beacon_udp_port
 
 
-@dataclass(frozen=True)
-class Option:
-    """One setting as people write it; `name` is the flag without its dashes.
-
-    A flag without a value (`metavar` "") stands for the value `yes`.
-    """
-
-    name: str
-    field: str
-    metavar: str
-    help: str
-    parse: Callable[[str], Any]
-    repeatable: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return "PEERSHARE_" + self.name.upper().replace("-", "_")
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text or text == _NO_SCALAR:
-        raise ValueError("a folder is needed")
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{text}: {error}") from None
-    return Path(os.path.abspath(path))  # noqa: PTH100 - keeps symlinks
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def _home(where: str, path: str) -> Path:
@@ -96,134 +59,6 @@ def _home(where: str, path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise SettingsError(f"{where}: {path!r} cannot be used: {error}") from None
-
-
-def _address(text: str) -> IPv4Address:
-    try:
-        return IPv4Address(text.strip())
-    except AddressValueError:
-        raise ValueError("an IPv4 address such as 198.18.0.5 is needed") from None
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text.strip()) or not 1 <= int(text) <= 65_535:
-        raise ValueError("a port from 1 to 65535 is needed")
-    return int(text)
-
-
-def _ports(text: str) -> tuple[int, ...]:
-    ports = tuple(dict.fromkeys(_port(part) for part in text.split(",")))
-    if len(ports) > 8:
-        raise ValueError("at most 8 ports, please")
-    return ports
-
-
-def _rate(text: str) -> float:
-    match = _RATE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("bytes per second are needed, with k, M or G if you like: 500k, 2M")
-    rate = float(match[1]) * _RATE_UNITS[match[2].lower()]
-    if rate < 1:
-        raise ValueError("a limit is at least 1 byte per second; leave it out for no limit")
-    return rate
-
-
-def _absent(text: str) -> bool:
-    """The value of a `no-…` flag, turned around."""
-    if text.strip().lower() not in _YES + _NO:
-        raise ValueError("yes or no is needed")
-    return text.strip().lower() in _NO
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not isfinite(seconds) or not 1 <= seconds <= _LONGEST_INTERVAL_SECONDS:
-        raise ValueError("seconds from 1 to 86400 are needed")
-    return seconds
-
-
-OPTIONS: tuple[Option, ...] = (
-    Option("share", "share", "DIR", "the folder that is shared (default ~/Peershare)", _path),
-    Option("state", "state", "DIR", "the folder of logs, dictionary and index", _path),
-    Option(
-        "address",
-        "addresses",
-        "IP",
-        "own address to use; may be repeated (default: every IPv4 interface that is up,"
-        " but loopback, VPN and public ones)",
-        _address,
-        repeatable=True,
-    ),
-    Option(
-        "broadcast",
-        "broadcasts",
-        "IP",
-        "address to announce to; may be repeated (default: each interface's own)",
-        _address,
-        repeatable=True,
-    ),
-    Option("port", "tcp_port", "PORT", "TCP port that serves chunks (default 5000)", _port),
-    Option(
-        "control-port",
-        "control_port",
-        "PORT",
-        "port of the local API, on loopback (default 5002, another if it is taken)",
-        _port,
-    ),
-    Option(
-        "classic-udp-port",
-        "classic_udp_port",
-        "PORT",
-        "UDP port of announcements (default 5001)",
-        _port,
-    ),
-    Option(
-        "beacon-port",
-        "beacon_udp_port",
-        "PORT",
-        "UDP port of the beacons by which peershare peers find each other (default: as --port)",
-        _port,
-    ),
-    Option(
-        "no-classic",
-        "classic",
-        "",
-        "announce to classic peers nothing, and hear nothing of theirs",
-        _absent,
-    ),
-    Option(
-        "upload-limit",
-        "upload_limit_bytes_per_second",
-        "RATE",
-        "bytes per second for all uploads together: 500k, 2M, 1G (default: none)",
-        _rate,
-    ),
-    Option(
-        "download-limit",
-        "download_limit_bytes_per_second",
-        "RATE",
-        "bytes per second for all downloads together (default: none)",
-        _rate,
-    ),
-    Option(
-        "classic-ports",
-        "classic_ports",
-        "PORTS",
-        "TCP ports tried on other peers, in this order (default 5000,8000)",
-        _ports,
-    ),
-    Option(
-        "announce-interval",
-        "announce_interval_seconds",
-        "SECONDS",
-        "seconds between two announcements (default 60)",
-        _interval,
-    ),
-)
-_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def load_settings(
@@ -318,5 +153,5 @@ def _texts(option: Option, value: object) -> list[str]:
 def _text(value: object) -> str:
     """A scalar as text; what is none (a list, a table, a boolean) fits no other option."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return _NO_SCALAR
+        return NO_SCALAR
     return str(value)

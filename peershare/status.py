@@ -37,7 +37,10 @@ class ChunkState(StrEnum):
 
 
 class ChunkStatus(Struct, frozen=True, kw_only=True):
-    """One of the five chunks; `source` is the address it comes from, "" while there is none."""
+    """One of the five chunks; `source` is the address it comes from.
+
+    It is "" while there is none, and where there may be many (a verified download).
+    """
 
     number: int
     state: ChunkState
@@ -50,42 +53,58 @@ class DownloadStatus(Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    content: str = ""  # the content id; "" for a download by the classic protocol
     state: DownloadState
     folder: str
     chunks: tuple[ChunkStatus, ...]
     received: int
-    size: int | None  # None until the chunk size is known; then the upper bound 5 * c until exact
+    size: int | None  # None until it is known; by the classic protocol an upper bound until exact
     rate: float
     seconds_left: float | None
-    peer: str  # the address that gives right now, "" while none does
+    peer: str  # an address that gives right now, "" while none does
+    peers: tuple[str, ...] = ()  # every address that gives right now
     given: dict[str, int]  # bytes by address
     problem: str  # one sentence, "" where there is none
     path: str  # the final file, "" until there is one
     idle_seconds: float  # since the last byte arrived (or since the start)
     elapsed_seconds: float
-    verified: bool  # False for whatever came by the classic protocol
+    verified: bool  # whether every byte is checked; False for what comes by the classic protocol
 
 
 class ContentStatus(Struct, frozen=True, kw_only=True):
-    """One content name on the network, or one of our own files."""
+    """One content on the network, or one of our own files."""
 
     name: str
-    chunks: tuple[int, ...]  # how many addresses have chunk 1 … 5
+    id: str = ""  # the content id; "" for what only classic peers tell, or is not hashed yet
+    chunks: tuple[int, ...]  # how many addresses have chunk 1 … 5 (as far as is known)
     peers: tuple[str, ...]  # addresses, in the order they told it
-    complete: bool  # each of the five chunks is had by somebody
+    complete: bool  # all of it is had by somebody
     shared: bool  # we have it ourselves
-    size: int | None = None  # known for our own files only
+    size: int | None = None  # None for what only classic peers tell
+
+
+class ContentChoice(Struct, frozen=True, kw_only=True):
+    """One of several contents that a name fits."""
+
+    id: str
+    name: str
+    size: int
+    peers: int  # how many have some of it, we included
+    complete: int  # how many of them have all of it
+    age_seconds: float  # since it was first heard of here; 0.0 for our own
 
 
 class PeerStatus(Struct, frozen=True, kw_only=True):
     """One address that has told us something."""
 
     address: str
-    contents: tuple[str, ...]
-    chunks: int
+    contents: tuple[str, ...]  # names; of a native peer at most the first hundred
+    chunks: int  # told by the classic protocol
     heard_seconds_ago: float
     given: int  # bytes it gave us since our start
     taken: int  # bytes it took from us since our start
+    native: bool = False  # it speaks our own protocol, and has proven that its address is its own
+    count: int = 0  # how many contents it has, where it is native
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
@@ -99,6 +118,8 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     broadcasts: tuple[str, ...]
     tcp_port: int | None  # None while it listens nowhere
     classic_udp_port: int
+    beacon_port: int = 0  # the UDP port of beacons
+    classic: bool = True  # whether classic peers are told of us, and heard
     announcing: bool  # False where classic announcing had to stop; `problems` says why
     last_announced_at: float | None
     announced_names: int
@@ -133,6 +154,17 @@ class ShareStatus(Struct, frozen=True, kw_only=True):
     how: str  # "linked", "copied" or "already there"
     chunks: tuple[str, ...]  # the names it will be announced under; empty where it cannot be
     note: str  # why it is not announced, or ""
+
+
+class VerifyResult(Struct, frozen=True, kw_only=True):
+    """What hashing a shared file anew showed."""
+
+    name: str
+    path: str
+    id: str  # the content id that it has now; "" where it cannot be read
+    state: str  # "unchanged", "changed", "new" (it was never hashed before) or "unreadable"
+    size: int
+    detail: str  # one sentence, "" where there is nothing to say
 
 
 class NoticeKind(StrEnum):

@@ -16,7 +16,8 @@ from twisted.python import usage
 from peershare.control.server import ControlService
 from peershare.errors import LocalError
 from peershare.node import make_node, use_monotonic_clock
-from peershare.settings import OPTIONS, Option, Settings, load_settings
+from peershare.options import OPTIONS, Option
+from peershare.settings import Settings, load_settings
 
 
 class Options(usage.Options):

@@ -1,9 +1,8 @@
-"""Chunk_Uploader: serves chunks over TCP (requirements 2.4).
+"""Chunk_Uploader: serves over TCP whoever asks (requirements 2.4).
 
-`UploaderFactory` takes connections within its caps; an `UploaderProtocol` takes one classic
-request, answers with exactly the chunk's bytes, ends the stream and logs.  A chunk that is not
-available is answered with a reset: more clients go on to another peer after a reset than after
-an empty reply.  Not for: finding files (library) or moving bytes (sending).
+`UploaderFactory` takes connections within its caps; an `UploaderProtocol` reads the first object
+of one.  A classic request is answered with exactly the chunk's bytes and the end of the stream, a
+`hello` begins a native session.  Not for: what is served (`serving`), finding files (library).
 """
 
 from __future__ import annotations
@@ -14,42 +13,38 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from peershare.admission import Admission
-from peershare.content.chunks import ByteRange
 from peershare.errors import PeerError
 from peershare.ledger import Ledger
 from peershare.library.entries import Workers
 from peershare.library.library import Library
-from peershare.library.opened import FileChangedError, OpenChunk
-from peershare.pace import Pace, Verdict
 from peershare.refusals import Refusal, Refusals
-from peershare.sending import FileRangeProducer
+from peershare.serving.chunk import ChunkAnswer, Means
+from peershare.serving.host import Served
+from peershare.serving.session import ServingSession
+from peershare.serving.swarms import Serving
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
-from peershare.wire.request import RequestDecoder
+from peershare.wire.request import Greeting, RequestDecoder
 
 # From the connection to the end of its request; classic clients ask right away.
 REQUEST_SECONDS = 10.0
-# A reader that takes nothing, or next to nothing, holds a connection only so long.
-STALLED_SECONDS = 30.0
-CHECK_SECONDS = 5.0
 # After our end of stream: how long the reader's own end is waited for.
 LINGER_SECONDS = 2.0
-# A chunk up to this size leaves in one write: some classic clients call recv once.
-ONE_WRITE_BYTES = 131_072
 # Of so many addresses it is remembered how much they took.
 REMEMBERED_ADDRESSES = 1_024
+# With less room than this for more connections, sessions that do nothing are closed.
+SPARE_CONNECTIONS = 8
 
 
 class UploaderFactory(Factory):
     """Makes a protocol for each connection that may come; owns what all of them share."""
 
     noisy = False
-    _log = Logger()
 
     def __init__(
         self,
@@ -59,12 +54,13 @@ class UploaderFactory(Factory):
         bucket: TokenBucket,
         workers: Workers,
         admission: Admission,
+        serving: Serving | None = None,
     ) -> None:
+        """`serving` is for native sessions; None: only classic requests are served."""
         self.reactor = reactor
-        self.library = library
-        self.ledger = ledger
+        self.means = Means(reactor, library, ledger, bucket, workers)
+        self.serving = serving
         self.bucket = bucket
-        self.workers = workers
         self._admission = admission
         self._connections: dict[UploaderProtocol, str] = {}
         self.refusals = Refusals(reactor.seconds, LogLevel.info)
@@ -74,6 +70,7 @@ class UploaderFactory(Factory):
     def buildProtocol(self, addr: Any) -> Protocol | None:
         """Twisted: somebody connected; who cannot be served is reset, a no that clients know."""
         refusal = self._admission.refusal(addr.host)
+        self._make_room(addr.host)
         if refusal is not None:
             self.refusals.note(addr.host, refusal)
             return Refusal()
@@ -81,6 +78,19 @@ class UploaderFactory(Factory):
         self._connections[protocol] = addr.host
         self._admission.opened(addr.host)
         return protocol
+
+    def _make_room(self, host: str) -> None:
+        """Where room is short, close the session that has done nothing for the longest time."""
+        everybody, own = self._admission.room(host)
+        if min(everybody, own) > SPARE_CONNECTIONS:
+            return
+        idle = [
+            (protocol.idle, protocol)
+            for protocol, address in self._connections.items()
+            if protocol.idle is not None and (everybody <= SPARE_CONNECTIONS or address == host)
+        ]
+        if idle:
+            min(idle, key=lambda found: found[0] or (True, 0.0))[1].close()
 
     def gone(self, protocol: UploaderProtocol) -> None:
         """A connection has ended."""
@@ -104,144 +114,109 @@ class UploaderFactory(Factory):
 
 @implementer(IHalfCloseableProtocol)
 class UploaderProtocol(Protocol):
-    """One connection: reads a request, sends a chunk, ends the stream."""
+    """One connection: reads the first object, then it belongs to what is served."""
 
     factory: UploaderFactory
     transport: Any
-    _log = Logger()
 
     def __init__(self, factory: UploaderFactory, host: str) -> None:
         self.factory = factory
-        self._host = host
+        self.host = host
         self._decoder: RequestDecoder | None = RequestDecoder()
-        self._chunk_name = ""
-        self._chunk: OpenChunk | None = None
-        self._producer: FileRangeProducer | None = None
+        self._served: Served | None = None
+        self._session: ServingSession | None = None
         self._alarm = Alarm(factory.reactor)
-        self._started = factory.reactor.seconds()
-        self._pace = Pace(self._started, STALLED_SECONDS)
-        self._written = 0
-        self._result = ""
         self._ended = False
         self._input_ended = False
 
     @property
     def sent(self) -> int:
-        """Bytes of the chunk that left so far."""
-        return self._written + (self._producer.sent if self._producer is not None else 0)
+        """Bytes that left and are not counted as uploaded yet."""
+        return self._served.sent if self._served is not None else 0
 
-    # -- the request
+    @property
+    def idle(self) -> tuple[bool, float] | None:
+        """Whether a session waits for news, and since when it is idle; None if nothing is."""
+        session = self._session
+        if session is None or self._ended or session.idle_since is None:
+            return None
+        return session.joined, session.idle_since
+
+    # -- the first object
 
     def connectionMade(self) -> None:
         """Twisted: the deadline of the request begins."""
         self._alarm.set(REQUEST_SECONDS, self._refuse, "no request came in time", False)
 
     def dataReceived(self, data: bytes) -> None:
-        """Twisted: a piece of the request; whatever comes after it is dropped."""
+        """Twisted: a piece of the request; what comes after a classic one is dropped."""
+        if self._session is not None:
+            self._session.feed(data)
+            return
         if self._decoder is None:
             return
         try:
-            requested = self._decoder.feed(data)
+            first = self._decoder.feed(data)
         except PeerError as broken:
             self._refuse(str(broken), not self._decoder.started_with_brace)
             return
-        if requested is not None:
+        if isinstance(first, Greeting):
+            self._begin_session(first)
+        elif first is not None:
             self._decoder = None
             self._alarm.clear()
-            self._answer(requested)
+            answer = self._served = ChunkAnswer(self.factory.means, self, first)
+            answer.start()
+
+    def _begin_session(self, greeting: Greeting) -> None:
+        serving = self.factory.serving
+        if serving is None:
+            self._refuse("native sessions are not served here", False)
+            return
+        self._decoder = None
+        self._alarm.clear()
+        self._served = self._session = ServingSession(serving, self)
+        self._session.start(*greeting)
 
     def _refuse(self, why: str, explain: bool) -> None:
         """A request that is none; only somebody who is no classic client gets a sentence."""
-        self.factory.refusals.note(self._host, "request not understood", why)
+        self.note("request not understood", why)
         self._decoder = None
         if explain:
             self._alarm.clear()
             self.transport.write(
                 b'{"error": "a request is a JSON object with the key requested_content"}\n'
             )
-            self._end_stream()
+            self.end_stream()
         else:
             self.transport.abortConnection()
 
-    # -- the answer
+    # -- what is served sees this
 
-    def _answer(self, requested: str) -> None:
-        self._started = self.factory.reactor.seconds()
-        handle = self.factory.library.find_chunk(requested)
-        if handle is None:
-            if self.factory.refusals.note(self._host, "chunk not here", requested):
-                self._log_upload(requested, "failed not-here: we do not have this chunk")
-            self.transport.abortConnection()
-            return
-        self._chunk_name = handle.name
-        try:
-            self._chunk = OpenChunk(handle)
-            self._send(self._chunk)
-        except (FileChangedError, OSError) as failed:
-            self._fail(failed)
+    def uploaded(self, count: int) -> None:
+        """Host: bytes of contents have left."""
+        self.factory.uploaded(self.host, count)
 
-    def _send(self, chunk: OpenChunk) -> None:
-        """Send a small chunk in one write, a large or slowed one piece by piece.
+    def note(self, reason: str, details: str) -> bool:
+        """Host: something was refused; whether it may be written down."""
+        return self.factory.refusals.note(self.host, reason, details)
 
-        Of that the last byte is held back, as all of a small one is, until it is sure that the
-        file did not change meanwhile: a reader must never have the whole of something mixed.
-        """
-        factory = self.factory
-        self._pace = Pace(factory.reactor.seconds(), STALLED_SECONDS)
-        self._alarm.set(CHECK_SECONDS, self._check_progress)
-        if chunk.range.length <= ONE_WRITE_BYTES and factory.bucket.rate is None:
-            self._send_last(chunk, chunk.range)
-        else:
-            start, stop = chunk.range
-            self._producer = FileRangeProducer(
-                factory.reactor,
-                self.transport,
-                chunk.descriptor,
-                ByteRange(start, stop - 1),
-                factory.bucket,
-                factory.workers,
-                self._produced,
-            )
-            self._producer.start()
-
-    def _produced(self, failed: Exception | None) -> None:
-        """The producer has finished, well or not."""
-        if isinstance(failed, BrokenPipeError | ConnectionResetError):
-            self.transport.abortConnection()
-        elif failed is not None:
-            self._fail(failed)
-        elif self._chunk is not None:
-            stop = self._chunk.range.stop
-            self._send_last(self._chunk, ByteRange(stop - 1, stop))
-
-    def _send_last(self, chunk: OpenChunk, last: ByteRange) -> None:
-        """Send the rest in one write and end the stream, unless the file changed under us."""
-        try:
-            data = chunk.read(last)
-        except (FileChangedError, OSError) as failed:
-            self._fail(failed)
-            return
-        self.transport.write(data)
-        self._written = len(data)
-        self._result = "ok"
-        self._end_stream()
-
-    def _fail(self, failed: Exception) -> None:
-        """It is our side that cannot: reset, look at the folder again."""
-        kind = "unreadable" if isinstance(failed, OSError) else "changed"
-        self._result = f"failed {kind}: {failed}"
-        self.transport.abortConnection()
-        self.factory.library.rescan()
-
-    # -- the end
-
-    def _end_stream(self) -> None:
+    def end_stream(self) -> None:
+        """Host: everything was given to the transport; nothing follows."""
         self._ended = True
         self.transport.loseWriteConnection()
 
+    # -- the end
+
+    def close(self) -> None:
+        """End in order a session that does nothing."""
+        if self._session is not None:
+            self._session.finish()
+
     def writeConnectionLost(self) -> None:
         """Twisted: our end of stream has left; wait a moment for the reader's."""
-        self._alarm.clear()
+        if self._served is not None:
+            self._served.written()
         if self._input_ended:
             self.transport.loseConnection()
         else:
@@ -251,46 +226,23 @@ class UploaderProtocol(Protocol):
         """Twisted: the reader will send no more; fine unless the request is still to come."""
         self._input_ended = True
         if self._decoder is not None:
-            self.factory.refusals.note(self._host, "closed without a request")
+            self.note("closed without a request", "")
             self.transport.loseConnection()
-        elif self._ended and self._alarm.due is not None:
+        elif self._ended:
             self.transport.loseConnection()
+        elif self._session is not None:
+            self._session.finish()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Twisted: the connection is gone; log what became of the upload, hold nothing."""
+        """Twisted: the connection is gone; hold nothing."""
         self._alarm.clear()
-        if self._producer is not None:
-            self._producer.stopProducing()
-        if self._chunk is not None:
-            self._chunk.close()
-        if self._chunk_name:
-            cut = "failed cut-short: the other side closed or reset the connection"
-            reset = self._result == "ok" and not reason.check(error.ConnectionDone)
-            self._log_upload(self._chunk_name, cut if reset else self._result or cut)
-            self.factory.uploaded(self._host, self.sent)
+        if self._served is not None:
+            self._served.lost(clean=bool(reason.check(error.ConnectionDone)))
         self.factory.gone(self)
 
     def abort(self, result: str) -> None:
         """Cut the connection now; an upload that was not finished is logged with this result."""
-        if not self._ended:
-            self._result = result
-        self.transport.abortConnection()
-
-    # -- timers
-
-    def _check_progress(self) -> None:
-        """Cut a reader that does not read, or only pretends to."""
-        now = self.factory.reactor.seconds()
-        if self._producer is not None and self._producer.was_held_up():
-            self._pace.excuse(now)
-        verdict = self._pace.judge(now, self.sent)
-        if verdict is Verdict.STALLED:
-            self.abort(f"failed stalled: the reader took nothing for {STALLED_SECONDS:.0f} s")
-        elif verdict is Verdict.TOO_SLOW:
-            self.abort("failed too-slow: the reader took less than 1 KiB a second")
+        if self._served is not None:
+            self._served.abort(result)
         else:
-            self._alarm.set(CHECK_SECONDS, self._check_progress)
-
-    def _log_upload(self, chunk: str, result: str) -> None:
-        seconds = self.factory.reactor.seconds() - self._started
-        self.factory.ledger.record_upload(self._host, chunk, self.sent, seconds, result)
+            self.transport.abortConnection()

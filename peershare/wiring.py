@@ -13,22 +13,32 @@ from ipaddress import IPv4Address
 from random import Random
 from typing import Any
 
+from peershare import __version__
 from peershare.admission import Admission
 from peershare.announcer import Announcer
 from peershare.dictionary import ContentDictionary, Told
 from peershare.discovery import ChunkDiscovery, DictionaryFile
+from peershare.download.choosing import Chooser
+from peershare.download.context import DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.manager import Downloader
+from peershare.download.swarm.context import SwarmContext
+from peershare.download.swarm.pool import SessionPool
+from peershare.holdings import Holder
+from peershare.identity import Identity
 from peershare.ledger import Ledger
 from peershare.library.entries import Workers
 from peershare.library.index import Index
 from peershare.library.library import Library
 from peershare.links import Interface
 from peershare.listening import Listening
+from peershare.neighbourhood import Neighbourhood
+from peershare.serving.swarms import Serving
 from peershare.settings import Settings
 from peershare.status import Event
 from peershare.throttle import TokenBucket
 from peershare.uploader import UploaderFactory
+from peershare.wire.messages import VERSIONS, Hello
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,11 @@ class World:
 
     reactor: Any
     workers: Workers
+    hashers: Workers  # the same, for what is hashed
     wall_clock: Callable[[], float]
     random: Random
     interfaces: Callable[[], Iterable[Interface]]
+    watch: bool = True  # False: the share folder is scanned by the clock alone
 
 
 @dataclass(frozen=True)
@@ -53,8 +65,10 @@ class Parts:
     dictionary_file: DictionaryFile
     announcer: Announcer
     discovery: ChunkDiscovery
+    neighbourhood: Neighbourhood
     uploader: UploaderFactory
     listening: Listening
+    pool: SessionPool
     downloader: Downloader
 
 
@@ -68,90 +82,199 @@ def make_parts(
     emit: Callable[[Event], None],
 ) -> Parts:
     """Make everything that a node consists of; nothing is started."""
-    reactor = world.reactor
-    ledger = Ledger(settings.state, world.wall_clock)
-    library = Library(reactor, settings.share, index, world.workers, world.wall_clock)
-    dictionary = ContentDictionary()
-    dictionary_file = DictionaryFile(reactor, dictionary, settings.state)
-    announcer = _make_announcer(settings, world, library)
-    # the sockets know which addresses are ours; who filters by that is made before them
-    ours = _Ours()
-    uploader = _make_uploader(settings, world, library, ledger, dictionary, ours)
-    discovery = ChunkDiscovery(
-        reactor,
-        settings.classic_udp_port,
-        dictionary,
-        is_own=ours.is_own,
-        is_local=ours.is_local,
-        on_told=on_told,
-        on_expired=dictionary_file.touch,
-    )
-    listening = Listening(reactor, settings, world.interfaces, uploader, announcer, discovery.hear)
-    ours.listening = listening
-    dialler = _make_dialler(settings, world, listening)
-    downloader = Downloader(
-        reactor, dictionary, dialler, library, index, ledger, world.workers, emit, resume=resume
-    )
-    return Parts(
-        index,
-        ledger,
-        library,
-        dictionary,
-        dictionary_file,
-        announcer,
-        discovery,
-        uploader,
-        listening,
-        downloader,
-    )
+    return _Wiring(settings, world, index).make(resume, on_told, emit)
 
 
-class _Ours:
-    """Which addresses are ours, or on our networks, for those who are made before `listening`."""
+class _Wiring:
+    """Who gets what.  The parts are made from the bottom up.
 
-    listening: Listening
+    What a part needs of one that is made after it is looked up when it is needed.
+    """
 
-    def is_own(self, address: IPv4Address) -> bool:
+    def __init__(self, settings: Settings, world: World, index: Index) -> None:
+        self.settings = settings
+        self.world = world
+        self.index = index
+        self.clock: Callable[[], float] = world.reactor.seconds
+        self.ledger = Ledger(settings.state, world.wall_clock)
+        self.library = Library(
+            world.reactor,
+            settings.share,
+            index,
+            world.workers,
+            world.hashers,
+            world.wall_clock,
+            world.watch,
+        )
+        self.dictionary = ContentDictionary()
+        self.dictionary_file = DictionaryFile(world.reactor, self.dictionary, settings.state)
+        self.identity = Identity.of_this_run(settings.state, world.random)
+        self.listening: Listening
+        self.downloader: Downloader
+
+    def make(
+        self, resume: bool, on_told: Callable[[str, Told], None], emit: Callable[[Event], None]
+    ) -> Parts:
+        """Everything."""
+        reactor, settings = self.world.reactor, self.settings
+        announcer = self._announcer()
+        discovery = self._discovery(on_told)
+        taking = TokenBucket(settings.download_limit_bytes_per_second, self.clock)
+        pool = SessionPool(reactor, self._hello, taking, self._bind_address, self._given)
+        self.neighbourhood = self._neighbourhood(pool)
+        uploader = self._uploader()
+        self.listening = Listening(
+            reactor,
+            settings,
+            self.world.interfaces,
+            uploader,
+            announcer,
+            discovery.hear,
+            self.neighbourhood,
+        )
+        self.downloader = Downloader(
+            reactor,
+            self.dictionary,
+            Dialler(reactor, settings.classic_ports, taking, self._bind_address),
+            self.ledger,
+            lambda context: self._swarm(context, pool),
+            emit,
+            resume=resume,
+        )
+        self.neighbourhood.on_change(self.downloader.network_changed)
+        return Parts(
+            index=self.index,
+            ledger=self.ledger,
+            library=self.library,
+            dictionary=self.dictionary,
+            dictionary_file=self.dictionary_file,
+            announcer=announcer,
+            discovery=discovery,
+            neighbourhood=self.neighbourhood,
+            uploader=uploader,
+            listening=self.listening,
+            pool=pool,
+            downloader=self.downloader,
+        )
+
+    # -- the parts
+
+    def _announcer(self) -> Announcer:
+        announcer = Announcer(
+            self.world.reactor,
+            self.settings.announce_interval_seconds,
+            self.library.groups_to_tell,
+            self.world.wall_clock,
+            self.world.random,
+        )
+        self.library.on_change(announcer.shares_changed)
+        return announcer
+
+    def _discovery(self, on_told: Callable[[str, Told], None]) -> ChunkDiscovery:
+        return ChunkDiscovery(
+            self.world.reactor,
+            self.settings.classic_udp_port,
+            self.dictionary,
+            is_own=self._is_own,
+            is_local=self._is_local,
+            on_told=on_told,
+            on_expired=self.dictionary_file.touch,
+        )
+
+    def _neighbourhood(self, pool: SessionPool) -> Neighbourhood:
+        neighbourhood = Neighbourhood(
+            self.world.reactor,
+            beacon_port=self.settings.beacon_port,
+            classic_udp_port=self.settings.classic_udp_port,
+            identity=self.identity,
+            random=self.world.random,
+            sessions=pool,
+            entries=self.library.catalogue,
+            is_own=self._is_own,
+            is_local=self._is_local,
+        )
+        self.library.on_change(neighbourhood.shares_changed)
+        return neighbourhood
+
+    def _uploader(self) -> UploaderFactory:
+        world, bucket = (
+            self.world,
+            TokenBucket(self.settings.upload_limit_bytes_per_second, self.clock),
+        )
+        serving = Serving(
+            world.reactor,
+            self.library,
+            self.ledger,
+            bucket,
+            world.workers,
+            world.random,
+            self._hello,
+            self.neighbourhood.catalogue,
+            self._is_alone,
+        )
+        return UploaderFactory(
+            world.reactor,
+            self.library,
+            self.ledger,
+            bucket,
+            world.workers,
+            Admission(self._is_local, self._is_known),
+            serving,
+        )
+
+    def _swarm(self, context: DownloadContext, pool: SessionPool) -> tuple[SwarmContext, Chooser]:
+        swarm = SwarmContext(
+            common=context,
+            random=self.world.random,
+            pool=pool,
+            library=self.library,
+            index=self.index,
+            workers=self.world.workers,
+            hashers=self.world.hashers,
+            holders=self._holders,
+            port_of=self._port_of,
+        )
+        return swarm, Chooser(self.library, self.neighbourhood.holdings, self.clock)
+
+    # -- what they ask of each other
+
+    def _given(self, address: str, count: int) -> None:
+        """Bytes came over a native session."""
+        self.neighbourhood.neighbours.contacted(address)
+
+    def _hello(self) -> Hello:
+        ports = self.listening.tcp_ports.values()
+        return Hello(
+            versions=VERSIONS,
+            agent=f"peershare/{__version__}",
+            peer=self.identity.peer,
+            instance=self.identity.instance,
+            port=min(ports, default=0),
+        )
+
+    def _is_own(self, address: IPv4Address) -> bool:
         return self.listening.is_own(address)
 
-    def is_local(self, address: IPv4Address) -> bool:
+    def _is_local(self, address: IPv4Address) -> bool:
         return self.listening.is_local(address)
 
+    def _bind_address(self, peer: IPv4Address) -> str | None:
+        return self.listening.bind_address(peer)
 
-def _make_announcer(settings: Settings, world: World, library: Library) -> Announcer:
-    announcer = Announcer(
-        world.reactor,
-        settings.announce_interval_seconds,
-        library.groups_to_tell,
-        world.wall_clock,
-        world.random,
-    )
-    library.on_change(announcer.shares_changed)
-    return announcer
+    def _is_known(self, address: str) -> bool:
+        """Whether it has announced something, by either protocol."""
+        return self.dictionary.knows(address) or self._port_of(address) is not None
 
+    def _port_of(self, address: str) -> int | None:
+        """Where an address takes native sessions, if it has proven that it does."""
+        neighbour = self.neighbourhood.neighbours.proven(address)
+        return neighbour.port if neighbour is not None and neighbour.port else None
 
-def _make_uploader(
-    settings: Settings,
-    world: World,
-    library: Library,
-    ledger: Ledger,
-    dictionary: ContentDictionary,
-    ours: _Ours,
-) -> UploaderFactory:
-    return UploaderFactory(
-        world.reactor,
-        library,
-        ledger,
-        TokenBucket(settings.upload_limit_bytes_per_second, world.reactor.seconds),
-        world.workers,
-        Admission(ours.is_local, dictionary.knows),
-    )
+    def _holders(self, content: str) -> list[Holder]:
+        """Who may be dialled, and has some of a content."""
+        holders = self.neighbourhood.holdings.holders(content)
+        return [holder for holder in holders if self._port_of(holder.address) is not None]
 
-
-def _make_dialler(settings: Settings, world: World, listening: Listening) -> Dialler:
-    return Dialler(
-        world.reactor,
-        settings.classic_ports,
-        TokenBucket(settings.download_limit_bytes_per_second, world.reactor.seconds),
-        listening.bind_address,
-    )
+    def _is_alone(self, content: str) -> bool:
+        """Whether nobody else is known to have the whole of it."""
+        return not any(holder.complete for holder in self._holders(content))

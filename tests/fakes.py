@@ -37,6 +37,7 @@ class FakeTransport:
         self.protocol = protocol
         self.events: list[str] = []
         self.writes: list[bytes] = []
+        self.options: dict[str, bool] = {}
         self.connected = 1
         self.producer: Any = None
         self.wants_to_write = False
@@ -70,6 +71,14 @@ class FakeTransport:
         """Reset."""
         self.events.append("reset")
         self.reactor.callLater(0, self.lose, error.ConnectionAborted())
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Wait for nothing before small pieces are sent."""
+        self.options["no delay"] = enabled
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Notice a peer that is gone without a word."""
+        self.options["keep alive"] = enabled
 
     def pauseProducing(self) -> None:
         """Read no more."""
@@ -121,6 +130,10 @@ class SocketTransport(FakeTransport):
     def fileno(self) -> int:
         """Our end."""
         return self._ours.fileno()
+
+    def getHandle(self) -> socket.socket:
+        """Our end, as a socket."""
+        return self._ours
 
     def read(self) -> bytes:
         """What has arrived at the other end."""

@@ -18,28 +18,27 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "peershare"
 PLUGIN = ROOT / "twisted" / "plugins" / "peershare_plugin.py"
 
+# Which block from whom.
+SCHEDULING = tuple(
+    f"download.swarm.{name}"
+    for name in ("scheduler", "machine", "rarity", "windows", "giver", "flights", "budget")
+)
 # Lowest first.  A name stands for the module and, if it is a package, for all in it, unless a
 # longer name says otherwise.
 FLOORS = (
-    ("errors", "status", "settings", "content", "throttle", "links", "pace", "admission", "timers"),
+    (
+        *("errors", "status", "settings", "options", "content", "throttle", "links", "pace"),
+        *("admission", "timers"),
+    ),
     ("wire",),
     (
-        *(
-            "dictionary",
-            "pairs",
-            "resolving",
-            "neighbours",
-            "holdings",
-            "library",
-            "ledger",
-            "state",
-        ),
-        *("download.plan", "download.rounds", "download.machine", "serving.steering"),
-        *("download.swarm.scheduler", "download.swarm.machine"),
+        *("dictionary", "pairs", "resolving", "identity", "library", "ledger", "state"),
+        *("neighbours", "holdings", "stock", "shelves", "serving.steering"),
+        *("download.plan", "download.rounds", "download.machine", *SCHEDULING),
     ),
     (
-        *("announcer", "discovery", "beacons", "catalogues", "uploader", "serving", "sending"),
-        *("udp", "refusals", "download"),
+        *("announcer", "discovery", "beacons", "hearing", "catalogues", "neighbourhood"),
+        *("uploader", "serving", "sending", "udp", "refusals", "download"),
     ),
     ("node", "wiring", "listening", "overview"),
     ("control",),
@@ -48,9 +47,9 @@ FLOORS = (
 # These do no input or output and know no reactor: bytes and values in, values out.
 PURE = (
     *("content", "wire", "dictionary", "pairs", "resolving", "throttle", "pace", "admission"),
-    *("errors", "status", "settings", "links", "download.plan", "download.rounds"),
-    *("download.machine", "download.swarm.scheduler", "download.swarm.machine"),
-    *("neighbours", "holdings", "serving.steering"),
+    *("errors", "status", "settings", "options", "links", "download.plan", "download.rounds"),
+    *("download.machine", "neighbours", "holdings", "stock", "shelves", "serving.steering"),
+    *SCHEDULING,
 )
 # Where the wall clock is handed out; durations are measured with the reactor's.
 WALL_CLOCK = ("node", "tap", "client")

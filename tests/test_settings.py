@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import SettingsError
-from peershare.settings import OPTIONS, Settings, load_settings
+from peershare.options import OPTIONS
+from peershare.settings import Settings, load_settings
 
 # One good value of each option, as text, and what becomes of it.
 GOOD: dict[str, tuple[str, object]] = {

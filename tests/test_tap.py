@@ -10,7 +10,8 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.settings import OPTIONS, Settings
+from peershare.options import OPTIONS
+from peershare.settings import Settings
 from peershare.tap import Options
 
 

@@ -17,13 +17,12 @@ from peershare.library import library as library_module
 from peershare.library.index import Index
 from peershare.library.library import Library
 from peershare.refusals import Refusal
+from peershare.serving.chunk import ONE_WRITE_BYTES, STALLED_SECONDS
 from peershare.throttle import TokenBucket
 from peershare.uploader import (
     LINGER_SECONDS,
-    ONE_WRITE_BYTES,
     REMEMBERED_ADDRESSES,
     REQUEST_SECONDS,
-    STALLED_SECONDS,
     UploaderFactory,
     UploaderProtocol,
 )
@@ -55,7 +54,7 @@ class UploaderTestCase(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.index = Index(self.state)
         self.addCleanup(self.index.close)
-        self.library = Library(self.reactor, self.share, self.index, run_now, lambda: WALL)
+        self.library = Library(self.reactor, self.share, self.index, run_now, run_now, lambda: WALL)
         self.path = self.share / "forest.png"
         self.path.write_bytes(SMALL)
         (self.share / "bee.mp4").write_bytes(LARGE)

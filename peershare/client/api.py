@@ -1,19 +1,19 @@
-"""ApiClient: the service's HTTP API as typed calls, and its event stream.
+"""ApiClient: the service's HTTP API as typed calls.
 
-Not for: finding a service (`hosting`), or what to do when it goes away (`session`).
+Not for: the events of its stream (`feed`), finding a service (`hosting`), or what to do when it
+goes away (`session`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost, TimeoutError
-from twisted.internet.protocol import Protocol
-from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
@@ -26,10 +26,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from peershare.client.feed import EventFeed
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
-from peershare.client.sse import EventStreamDecoder
 from peershare.control.controlfile import ControlFile
-from peershare.control.messages import ApiError, ShareFile, StartDownload
+from peershare.control.messages import ApiError, ShareFile, StartDownload, VerifyShares
 from peershare.status import (
     ContentStatus,
     DownloadStatus,
@@ -38,14 +38,13 @@ from peershare.status import (
     NodeStatus,
     PeerStatus,
     ShareStatus,
+    VerifyResult,
 )
 
 CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 15.0
-# Sharing may copy a large file first.
-SHARE_SECONDS = 6 * 3600.0
-# The service sends something every 15 s.
-SILENCE_SECONDS = 40.0
+# Sharing may copy a large file first, verifying reads all there is.
+DISK_SECONDS = 6 * 3600.0
 
 _FAILED = (
     ConnectError,
@@ -55,19 +54,29 @@ _FAILED = (
     ResponseNeverReceived,
     RequestTransmissionFailed,
 )
-_EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+# What a refusal comes to, where it is no failure.
+_STATUSES = {
+    "bad-name": ExitStatus.USAGE,
+    "bad-path": ExitStatus.USAGE,
+    "too-long": ExitStatus.USAGE,
+    "ambiguous-name": ExitStatus.AMBIGUOUS,
+    "unknown-content": ExitStatus.NOT_FOUND,
+}
 
 T = TypeVar("T")
 
 
 class RefusedError(ClientError):
-    """The service understood, and said no; `choices` are the exact names of an ambiguous one."""
+    """The service understood, and said no.
+
+    `choices` are the exact names of an ambiguous one, `candidates` the contents that it fits.
+    """
 
     def __init__(self, http_status: int, error: ApiError) -> None:
-        usage = error.error in ("bad-name", "bad-path", "too-long")
-        super().__init__(error.message, ExitStatus.USAGE if usage else ExitStatus.FAILED)
+        super().__init__(error.message, _STATUSES.get(error.error, ExitStatus.FAILED))
         self.http_status = http_status
         self.choices = error.choices
+        self.candidates = error.candidates
 
 
 @implementer(IAgentEndpointFactory)
@@ -106,65 +115,6 @@ class _Body:
         """Twisted: the connection is gone."""
 
 
-class EventFeed(Protocol):
-    """The open event stream; ended by `stop`, or by itself, which `lost` is told once."""
-
-    def __init__(
-        self, reactor: Any, on_event: Callable[[Event], None], on_lost: Callable[[], None]
-    ) -> None:
-        self._reactor = reactor
-        self._on_event = on_event
-        self._on_lost = on_lost
-        self._decoder = EventStreamDecoder()
-        self._over = False
-        self._silence: Any = None
-
-    def connectionMade(self) -> None:
-        """Twisted: the stream begins."""
-        self._silence = self._reactor.callLater(SILENCE_SECONDS, self._lose)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Twisted: some of the stream is here."""
-        if self._over:
-            return
-        self._silence.reset(SILENCE_SECONDS)
-        try:
-            events = self._decoder.feed(data)
-        except ValueError:
-            self._lose()
-            return
-        for _, text in events:
-            event = _decode_event(text)
-            if event is not None and not self._over:
-                self._on_event(event)
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """Twisted: the stream has ended."""
-        if not self._over:
-            self.stop()
-            self._on_lost()
-
-    def stop(self) -> None:
-        """End it; nothing is told any more."""
-        self._over = True
-        if self._silence is not None and self._silence.active():
-            self._silence.cancel()
-        transport: Any = self.transport
-        if transport is not None:
-            transport.loseConnection()
-
-    def _lose(self) -> None:
-        self.connectionLost()
-
-
-def _decode_event(text: bytes) -> Event | None:
-    """An event; None for what a newer service may send."""
-    try:
-        return _EVENTS.decode(text)
-    except msgspec.DecodeError:
-        return None
-
-
 class ApiClient:
     """Asks one service.  Every call raises `GoneError` if it does not answer."""
 
@@ -182,9 +132,10 @@ class ApiClient:
         """The node itself."""
         return await self._ask("GET", "/node", NodeStatus)
 
-    async def contents(self) -> tuple[ContentStatus, ...]:
-        """What is on the network."""
-        return await self._ask("GET", "/contents", tuple[ContentStatus, ...])
+    async def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+        """What is on the network; of names that fit a `*` pattern, if there is one."""
+        query = f"?match={quote(pattern, safe='')}" if pattern else ""
+        return await self._ask("GET", f"/contents{query}", tuple[ContentStatus, ...])
 
     async def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""
@@ -202,9 +153,12 @@ class ApiClient:
         """The newest lines of both logs."""
         return await self._ask("GET", f"/history?limit={limit}", tuple[HistoryEntry, ...])
 
-    async def start(self, name: str, folder: str | None) -> DownloadStatus:
-        """Begin a download.  Raises `RefusedError`."""
-        return await self._ask("POST", "/downloads", DownloadStatus, StartDownload(name, folder))
+    async def start(
+        self, name: str, folder: str | None, *, sequential: bool = False
+    ) -> DownloadStatus:
+        """Begin a download, by name or id.  Raises `RefusedError`."""
+        wish = StartDownload(name, folder, sequential)
+        return await self._ask("POST", "/downloads", DownloadStatus, wish)
 
     async def stop(self, identifier: str) -> DownloadStatus:
         """Stop a download; its part is kept.  Raises `RefusedError`."""
@@ -212,7 +166,12 @@ class ApiClient:
 
     async def share(self, path: str) -> ShareStatus:
         """Put a file into the share folder.  Raises `RefusedError`."""
-        return await self._ask("POST", "/shares", ShareStatus, ShareFile(path), SHARE_SECONDS)
+        return await self._ask("POST", "/shares", ShareStatus, ShareFile(path), DISK_SECONDS)
+
+    async def verify(self, name: str | None) -> tuple[VerifyResult, ...]:
+        """Have what is shared hashed anew (None: all of it).  Raises `RefusedError`."""
+        kind = tuple[VerifyResult, ...]
+        return await self._ask("POST", "/verify", kind, VerifyShares(name), DISK_SECONDS)
 
     async def events(
         self, on_event: Callable[[Event], None], on_lost: Callable[[], None]

@@ -13,14 +13,14 @@ from typing import Any, NoReturn
 
 from peershare import __version__
 from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS, DEFAULT_WAIT_SECONDS
-from peershare.settings import OPTIONS
+from peershare.options import OPTIONS
 
 _FLAG_PREFIX = "setting_"
 _STATUSES = (
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted.  With several"
-    " names it is the worst of theirs (130, 1, 2, 3, 0).  Every option of the settings group is"
-    " also a PEERSHARE_* variable and a key of the --config file; where a service runs on the"
-    " state folder, its own settings hold."
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 several contents of one name, 130"
+    " interrupted.  With several names it is the worst of theirs (130, 1, 2, 4, 3, 0).  Every"
+    " option of the settings group is also a PEERSHARE_* variable and a key of the --config file;"
+    " where a service runs on the state folder, its own settings hold."
 )
 
 
@@ -33,11 +33,12 @@ class Options:
     """
 
     command: str
-    names: tuple[str, ...] = ()  # of contents, or the paths of `share`
+    names: tuple[str, ...] = ()  # of contents, the paths of `share`, the pattern of `list`
     output: str | None = None
     wait_seconds: float | None = None
     give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS
     limit: int = 0
+    sequential: bool = False
     json: bool = False
     config: str | None = None
     flags: dict[str, list[str]] = field(default_factory=dict)
@@ -49,9 +50,11 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     found = vars(parser.parse_args(arguments))
     command = found.get("command") or "prompt"
     if command == "prompt" and found.get("json"):
-        parser.error("--json goes with a command: get, list, peers, share or history")
+        parser.error("--json goes with a command: get, list, peers, share, verify or history")
     names = [_readable(name) for name in found.get("names", ())]
-    if command in ("get", "share") and not all(names):
+    if command in ("list", "verify") and len(names) > 1:
+        parser.error(f"{command} takes one name at most (a * may have to be quoted)")
+    if not all(names):
         parser.error("an empty name names nothing")
     return Options(
         command=command,
@@ -60,6 +63,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         wait_seconds=found.get("wait"),
         give_up_seconds=found.get("give_up", DEFAULT_GIVE_UP_SECONDS),
         limit=found.get("limit", 0),
+        sequential=found.get("sequential", False),
         json=found.get("json", False),
         config=found.get("config"),
         flags={
@@ -101,23 +105,38 @@ def _parser() -> _Parser:
             name, help=text, description=text, parents=[*parents], allow_abbrev=False
         )
 
-    get = add("get", "download contents by name", common, patient)
-    get.add_argument("names", nargs="+", metavar="NAME", help="a name; - reads names from stdin")
+    get = add("get", "download contents by name or id", common, patient)
+    get.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a name, or the first 8 or more digits of a content id; - reads them from stdin",
+    )
     get.add_argument(
         "--output",
         metavar="DIR",
         default=argparse.SUPPRESS,
         help="the folder to download into (default: the share folder)",
     )
-    add("list", "list what is on the network", common, _listening())
+    get.add_argument(
+        "--sequential",
+        action="store_true",
+        help="fetch the bytes in their order, as far as that is possible (slower for a crowd)",
+    )
+    listed = add("list", "list what is on the network", common, _listening())
+    listed.add_argument(
+        "names", nargs="*", metavar="PATTERN", help="a name in which * stands for anything"
+    )
     add("peers", "list who is on the network", common, _listening())
     share = add("share", "put files into the share folder", common)
     share.add_argument("names", nargs="+", metavar="FILE", help="a file")
+    verify = add("verify", "hash what is shared anew, and tell what changed", common)
+    verify.add_argument("names", nargs="*", metavar="NAME", help="a file (default: all)")
     history = add("history", "show past downloads and uploads, newest first", common)
     history.add_argument(
         "--limit", type=_count, default=50, metavar="N", help="at most so many lines (default 50)"
     )
-    add("demo", "show it all with three services of its own on 127.0.0.2-4")
+    add("demo", "show it all with four services of its own on 127.0.0.2-5")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The commands that ask once: `list`, `peers`, `share`, `history`.
+"""The commands that ask once: `list`, `peers`, `share`, `verify`, `history`.
 
 Not for: `get` (`getting`) or the prompt.
 """
@@ -20,12 +20,15 @@ from peershare.client.tables import (
     history_sheet,
     peers_sheet,
     plain_lines,
+    verify_sheet,
 )
 from peershare.client.wording import about, json_text, safe, size_text, span_text
 from peershare.status import ShareStatus
 
 # An own node has just begun to listen; peers that hear it answer within a fraction of a second.
 LISTEN_SECONDS = 3.0
+# States of a file after which it is not what others were told.
+_NOT_AS_IT_WAS = ("changed", "unreadable")
 
 
 class Commands:
@@ -58,11 +61,13 @@ class Commands:
         if not self._listened:
             await self.listen(client, None, own=own)
 
-    async def contents(self, client: ApiClient) -> ExitStatus:
-        """Show what is on the network."""
-        contents = await client.contents()
+    async def contents(self, client: ApiClient, pattern: str = "") -> ExitStatus:
+        """Show what is on the network; of names that fit a `*` pattern, if there is one."""
+        contents = await client.contents(pattern)
         nothing = "nothing is on the network, and nothing is shared here"
-        return self._show(contents, contents_sheet(contents), nothing)
+        if pattern:
+            nothing = f"nothing on the network or here has a name like {safe(pattern)}"
+        return self._show(contents, contents_sheet(contents, drawn=self._drawn), nothing)
 
     async def peers(self, client: ApiClient) -> ExitStatus:
         """Show who is on the network."""
@@ -73,8 +78,20 @@ class Commands:
         """Show the newest lines of both logs."""
         entries = await client.history(limit)
         nothing = "nothing was downloaded or uploaded yet"
-        drawn = self._console.screen is not None
-        return self._show(entries, history_sheet(entries, drawn=drawn), nothing)
+        return self._show(entries, history_sheet(entries, drawn=self._drawn), nothing)
+
+    async def verify(self, client: ApiClient, name: str | None) -> ExitStatus:
+        """Hash what is shared anew (None: all of it), and show what that showed."""
+        results = await client.verify(name)
+        nothing = "nothing is shared here" if name is None else f"no {safe(name)} is shared here"
+        self._show(results, verify_sheet(results, drawn=self._drawn), nothing)
+        if not results:
+            return ExitStatus.DONE if name is None else ExitStatus.NOT_FOUND
+        wrong = [result for result in results if result.state in _NOT_AS_IT_WAS]
+        if wrong and not self._json:
+            count = f"{len(wrong)} of {len(results)} files"
+            self._console.note(f"{count} not as they were", Style.BAD)
+        return ExitStatus.FAILED if wrong else ExitStatus.DONE
 
     async def share(self, client: ApiClient, paths: tuple[str, ...], *, own: bool) -> ExitStatus:
         """Put files into the share folder."""
@@ -99,12 +116,17 @@ class Commands:
             )
         return worst(statuses)
 
+    @property
+    def _drawn(self) -> bool:
+        """Whether tables are for a person."""
+        return self._console.screen is not None
+
     def _show(self, values: tuple[object, ...], sheet: Sheet, nothing: str) -> ExitStatus:
         if self._json:
             self._console.data(json_text(values))
         elif not values:
             self._console.note(nothing)
-        elif self._console.screen is not None:
+        elif self._drawn:
             self._console.data(drawn_lines(sheet, self._console.columns, self._console.color))
         else:
             self._console.data(plain_lines(sheet))

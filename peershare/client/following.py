@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from peershare.client.api import ApiClient, RefusedError
+from peershare.client.choosing import Chooser
 from peershare.client.outcome import ClientError, ExitStatus, GoneError, Outcome
 from peershare.client.patience import Limits, Patience, Verdict
 from peershare.client.report import Report
@@ -32,16 +35,22 @@ from peershare.status import (
 _NOTICE_SECONDS = 0.7
 # While nobody has told the name the node has nothing to tell either: ask it.
 _POLL_SECONDS = 2.0
+# An own node that has just begun knows nobody yet; whoever is there answers within this.
+_SETTLE_SECONDS = 0.5
 _STOP_SECONDS = 1.5
 
 
 @dataclass
 class _Wish:
-    """One name on its way; `ours`: nobody else had asked the service for it before."""
+    """One name on its way; `ours`: nobody else had asked the service for it before.
+
+    `asked` is what the service is asked for: the name, or the id that was chosen.
+    """
 
     name: str
     folder: str | None
     patience: Patience
+    asked: str
     ours: bool = True
     noticed: bool = False
     identifier: str = ""
@@ -50,28 +59,44 @@ class _Wish:
 class Follower:
     """Follows names, one call of `get` for each."""
 
-    def __init__(self, session: Session, reactor: Any, limits: Limits, report: Report) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reactor: Any,
+        limits: Limits,
+        report: Report,
+        *,
+        chooser: Chooser | None = None,
+        sequential: bool = False,
+    ) -> None:
+        """`chooser` is asked where a name fits several contents, if there is somebody to ask.
+
+        `sequential`: have the bytes fetched in their order.
+        """
         self._session = session
         self._reactor = reactor
         self._limits = limits
         self._report = report
+        self._chooser = chooser
+        self._sequential = sequential
+        self._settled = False
         self._followed: set[str] = set()
         session.listen(self._happened)
 
     async def get(self, name: str, folder: str | None) -> Outcome:
-        """Download `name` into `folder` (absolute; None: the share folder).
+        """Download `name` (or the content of an id) into `folder`.
 
-        Returns what became of it, and has reported it.  Cancelling stops the download, whose
-        part file stays.
+        `folder` is absolute; None is the share folder.  Returns what became of it, and has reported
+        it.  Cancelling stops the download, whose part file stays.
         """
-        wish = _Wish(name, folder, Patience(self._limits, self._reactor.seconds()))
+        wish = _Wish(name, folder, Patience(self._limits, self._reactor.seconds()), name)
         outcome = None
         try:
             while outcome is None:
-                outcome = await self._attempt(wish)
-        except RefusedError as error:
-            text = f"{error}; ask for one of these" if error.choices else str(error)
-            outcome = _outcome(wish, error.status, text, choices=error.choices)
+                try:
+                    outcome = await self._attempt(wish)
+                except RefusedError as error:
+                    outcome = await self._refused(wish, error)
         except ClientError as error:
             outcome = _outcome(wish, error.status, str(error))
         finally:
@@ -79,13 +104,42 @@ class Follower:
         self._report.ended(wish.identifier, outcome)
         return outcome
 
+    async def _refused(self, wish: _Wish, error: RefusedError) -> Outcome | None:
+        """The service cannot do it like this; None if it is to be asked again."""
+        if error.status is ExitStatus.NOT_FOUND:
+            return await self._wait_for_id(wish, str(error))
+        if error.candidates and self._chooser is not None:
+            choice = await self._chooser.choose(wish.name, error.candidates)
+            if choice is None:
+                return _outcome(wish, error.status, "none of them was chosen")
+            wish.asked = choice.id
+            return None
+        text = f"{error}; ask for one of these" if error.choices else str(error)
+        outcome = _outcome(wish, error.status, text)
+        return structs.replace(outcome, choices=error.choices, candidates=error.candidates)
+
+    async def _wait_for_id(self, wish: _Wish, text: str) -> Outcome | None:
+        """Nobody has told this id yet; None if it is to be asked for again."""
+        left = wish.patience.seconds_left(self._reactor.seconds())
+        if left is not None and left <= 0:
+            return _outcome(wish, ExitStatus.NOT_FOUND, f"not found: {text}")
+        if not wish.noticed:
+            wish.noticed = True
+            self._report.say(wish.name, self._waiting_text())
+        await deferLater(self._reactor, _POLL_SECONDS if left is None else min(left, _POLL_SECONDS))
+        return None
+
     async def _attempt(self, wish: _Wish) -> Outcome | None:
         """Ask the service that there is, and follow; None if it went away."""
         client = await self._session.client()
+        if self._session.hosting.is_own and not self._settled:
+            self._settled = True
+            await deferLater(self._reactor, _SETTLE_SECONDS)
+            wish.patience = Patience(self._limits, self._reactor.seconds())
         try:
             running = {d.id for d in await client.downloads() if d.state not in FINAL_STATES}
             mark = self._session.mark()
-            status = await client.start(wish.name, wish.folder)
+            status = await self._start(client, wish)
         except GoneError:
             self._session.lose(client)
             return None
@@ -97,11 +151,17 @@ class Follower:
             for event in (DownloadChanged(status), *missed):
                 self._report.happened(event)
             return await self._follow(wish, client, watch)
+        except RefusedError:
+            await self._stop(client, wish)
+            raise
         except CancelledError:
             await self._leave(wish, client, watch.status)
             raise
         finally:
             self._session.unwatch(watch)
+
+    async def _start(self, client: ApiClient, wish: _Wish) -> DownloadStatus:
+        return await client.start(wish.asked, wish.folder, sequential=self._sequential)
 
     async def _follow(self, wish: _Wish, client: ApiClient, watch: Watch) -> Outcome | None:
         while not watch.lost:
@@ -113,15 +173,17 @@ class Follower:
             if verdict is not None:
                 return await self._abandon(wish, client, verdict)
             searching = not wish.patience.heard
-            if searching and status.problem:  # it has become ambiguous
-                await self._stop(client, wish)
-                return _outcome(wish, ExitStatus.FAILED, safe(status.problem))
             if searching and not wish.noticed and now - watch.began_at >= _NOTICE_SECONDS:
                 wish.noticed = True
-                self._report.say(wish.name, self._waiting_text())
-            await watch.changed(self._pause(wish, now, searching))
-            if searching:
-                await self._refresh(wish, client, watch)
+                self._report.say(wish.name, self._waiting_text(status.content))
+            unclear = bool(searching and status.problem and not status.content)
+            if not unclear:
+                await watch.changed(self._pause(wish, now, searching))
+            if searching and not await self._refresh(wish, client, watch):
+                return None
+            if unclear:
+                await self._stop(client, wish)
+                return _outcome(wish, ExitStatus.FAILED, safe(status.problem))
         return None
 
     def _pause(self, wish: _Wish, now: float, searching: bool) -> float | None:
@@ -132,19 +194,34 @@ class Follower:
         poll = _POLL_SECONDS if wish.noticed else _NOTICE_SECONDS
         return poll if left is None else min(left, poll)
 
-    async def _refresh(self, wish: _Wish, client: ApiClient, watch: Watch) -> None:
-        """See how it stands, unless that is being told by itself."""
+    async def _refresh(self, wish: _Wish, client: ApiClient, watch: Watch) -> bool:
+        """See how it stands, unless that is being told by itself.
+
+        The service is asked for it again: the name may have come to fit several contents, which
+        raises `RefusedError`.  False if it made another download of it.
+        """
         before = watch.changes
         try:
             status = await client.download(wish.identifier)
         except (GoneError, RefusedError):
-            return  # the end of the event stream tells
+            return True  # the end of the event stream tells
+        if status.state is DownloadState.SEARCHING and watch.changes == before:
+            try:
+                status = await self._start(client, wish)
+            except GoneError:
+                return True
+        if status.id != wish.identifier:
+            await self._stop(client, wish)
+            return False
         if watch.changes == before:
             watch.update(status)
+        return True
 
-    def _waiting_text(self) -> str:
+    def _waiting_text(self, content: str = "") -> str:
         limit = self._limits.wait
         until = "until somebody does" if limit is None else f"up to {span_text(limit)}"
+        if content:
+            return f"nobody gives it yet; waiting {until}"
         return f"nobody has announced it yet; waiting {until} (classic peers tell once a minute)"
 
     # -- the end
@@ -218,18 +295,6 @@ class Follower:
 
 
 def _outcome(
-    wish: _Wish,
-    status: ExitStatus,
-    message: str,
-    path: str = "",
-    verified: bool = False,
-    choices: tuple[str, ...] = (),
+    wish: _Wish, status: ExitStatus, message: str, path: str = "", verified: bool = False
 ) -> Outcome:
-    return Outcome(
-        name=wish.name,
-        status=status,
-        message=message,
-        path=path,
-        verified=verified,
-        choices=choices,
-    )
+    return Outcome(name=wish.name, status=status, message=message, path=path, verified=verified)

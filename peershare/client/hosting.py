@@ -120,7 +120,9 @@ def _settings_of(status: NodeStatus, ours: Settings) -> Settings:
         addresses=tuple(map(IPv4Address, status.addresses)),
         broadcasts=tuple(map(IPv4Address, status.broadcasts)),
         tcp_port=status.tcp_port or ours.tcp_port,
+        classic=status.classic,
         classic_udp_port=status.classic_udp_port,
+        beacon_udp_port=status.beacon_port or ours.beacon_udp_port,
         upload_limit_bytes_per_second=status.upload_limit,
         download_limit_bytes_per_second=status.download_limit,
     )

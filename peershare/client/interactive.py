@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from peershare.client.choosing import PromptChooser
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
 from peershare.client.editor import Editor, KeyReader
@@ -55,6 +56,7 @@ class Parts:
     stdin: Stdin
     key_mode: KeyMode
     performer: Performer
+    chooser: PromptChooser
     commands: Commands
     limits: Limits
     final: Limits
@@ -154,6 +156,8 @@ class Interactive:
 
     def line_entered(self, line: str) -> None:
         """A line was entered."""
+        if self._parts.chooser.take(line):
+            return
         request = parse_line(line)
         if request is None:
             return
@@ -173,6 +177,7 @@ class Interactive:
         limits.wait, limits.give_up = final.wait, final.give_up
         limits.since = self._reactor.seconds()
         self._editor.close()
+        self._parts.chooser.close()
         if not self._ended.called:
             self._ended.callback(None)
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from peershare.errors import PeershareError
+from peershare.status import ContentChoice
 
 
 class ExitStatus(IntEnum):
@@ -20,17 +21,20 @@ class ExitStatus(IntEnum):
     FAILED = 1
     USAGE = 2
     NOT_FOUND = 3
+    AMBIGUOUS = 4
     INTERRUPTED = 130
     TERMINATED = 143
 
 
 # The worst first: an interruption hides everything, a real failure is worse than a name that
-# cannot be one, and that is worse than one that nobody has.
+# cannot be one, that is worse than one that stands for several contents, and that than one that
+# nobody has.
 _RANKING = (
     ExitStatus.TERMINATED,
     ExitStatus.INTERRUPTED,
     ExitStatus.FAILED,
     ExitStatus.USAGE,
+    ExitStatus.AMBIGUOUS,
     ExitStatus.NOT_FOUND,
     ExitStatus.DONE,
 )
@@ -62,3 +66,4 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome"):
     path: str = ""  # the final file
     verified: bool = False
     choices: tuple[str, ...] = ()  # the exact names, where the name was ambiguous
+    candidates: tuple[ContentChoice, ...] = ()  # the contents, where it fits several

@@ -1,7 +1,8 @@
-"""Progress lines: bar, rate, time left and current peer of each download, drawn by rich.
+"""Progress lines: bar, rate and time left of each download, and who gives how much of it.
 
-From status values to lines for `Screen`.  A terminal narrower than 60 columns gets two lines for
-each download.  Not for: when to draw.
+From status values to lines for `Screen`, drawn by rich.  A terminal narrower than 60 columns gets
+the bar in a line of its own; where there is little room, who gives is left out first.
+Not for: when to draw.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from peershare.client.wording import clock_text, rate_text, safe, size_text, span_text
+from peershare.client.wording import (
+    clock_text,
+    rate_text,
+    safe,
+    shares,
+    size_text,
+    span_text,
+)
 from peershare.status import DownloadState, DownloadStatus
 
 NARROW_COLUMNS = 60
@@ -42,14 +50,38 @@ def progress_lines(shown: Sequence[Progress], columns: int, most: int, color: bo
     """At most `most` lines of at most `columns` - 1 cells; the last one counts the rest."""
     each = 2 if columns < NARROW_COLUMNS else 1
     fitting = shown if len(shown) * each <= most else shown[: max(1, (most - 1) // each)]
+    spare = most - len(fitting) * each - (len(fitting) < len(shown))
     width = columns - 1
     lines: list[str] = []
     for progress in fitting:
         rows = _narrow(progress, width) if each == 2 else _wide(progress, width)
         lines += [_render(row, width, color) for row in rows]
+        givers = givers_line(progress.status, width)
+        if givers and spare > 0:
+            spare -= 1
+            lines.append(f"\x1b[2m{givers}\x1b[0m" if color else givers)
     if len(fitting) < len(shown):
         lines.append(f"… and {len(shown) - len(fitting)} more"[:width])
     return lines
+
+
+def givers_line(status: DownloadStatus, width: int) -> str:
+    """Whether it is verified, and who gave how much of it so far; "" while nobody did.
+
+    At most `width` cells: who gave least is only counted if need be.
+    """
+    given = shares(status)
+    if not given:
+        return ""
+    line = "  verified:" if status.content else "  unverified:"
+    for number, (address, percent) in enumerate(given):
+        piece = f" {address} {percent}%"
+        left = len(given) - number - 1
+        rest = f" +{left}" if left else ""
+        if len(line) + len(piece) + len(rest) > width:
+            return f"{line} +{left + 1}"[:width]
+        line += piece
+    return line
 
 
 def _wide(progress: Progress, width: int) -> list[Table]:
@@ -110,13 +142,20 @@ def _situation(progress: Progress) -> Text:
         return Text(safe(status.problem), "red")
     if status.state is DownloadState.FINISHING:
         return Text("putting it in its place")
-    peer = f" {safe(status.peer)}" if status.peer else ""
+    peer = f" {_current(status)}" if status.peer or status.peers else ""
     if progress.idle_seconds >= _STANDSTILL_SECONDS:
         return Text(f"no bytes for {span_text(progress.idle_seconds)}{peer}", "yellow")
     if status.elapsed_seconds < _SETTLING_SECONDS:
         return Text(f"{size_text(status.received)}{peer}")
     left = f" {clock_text(status.seconds_left)}" if status.seconds_left is not None else ""
     return Text(f"{rate_text(status.rate)}{left}{peer}")
+
+
+def _current(status: DownloadStatus) -> str:
+    """Who gives right now."""
+    if len(status.peers) > 1:
+        return f"{len(status.peers)} peers"
+    return safe(status.peer or status.peers[0])
 
 
 def _render(table: Table, width: int, color: bool) -> str:

@@ -52,9 +52,11 @@ class Performer:
         if verb in ("list", "peers") and not self._interactive:
             await self._commands.listen_once(client, own=self._session.hosting.is_own)
         if verb == "list":
-            return await self._commands.contents(client)
+            return await self._commands.contents(client, argument)
         if verb == "peers":
             return await self._commands.peers(client)
+        if verb == "verify":
+            return await self._commands.verify(client, argument or None)
         if verb == "history":
             return await self._commands.history(client, int(argument or _HISTORY_LINES))
         if verb == "share":

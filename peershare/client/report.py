@@ -122,9 +122,18 @@ class HumanReport:
         done = outcome.status is ExitStatus.DONE
         style = Style.GOOD if done else Style.BAD
         self._console.note(about(outcome.name, outcome.message), style)
+        if outcome.candidates:
+            self._console.data(self._candidates(outcome))
         if done:
             mark = "verified" if outcome.verified else "unverified"
             self._console.data(f"{safe(outcome.path)}\t{mark}")
+
+    def _candidates(self, outcome: Outcome) -> str:
+        from peershare.client.tables import candidate_lines, candidates_sheet, plain_lines
+
+        if self._console.screen is not None:
+            return candidate_lines(outcome.candidates)
+        return plain_lines(candidates_sheet(outcome.candidates))
 
 
 class JsonReport:

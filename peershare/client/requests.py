@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-ALONE = ("list", "peers", "history", "help", "quit")
+ALONE = ("list", "peers", "verify", "history", "help", "quit")
 WITH_ARGUMENT = ("share", "get", "stop")
 
 HELP = """\
-NAME           download this content (get NAME for one that is called like a command)
-list           what is on the network
+NAME           download this content (get NAME for one that is called like a command);
+               the first 8 or more digits of a content id will do as well
+list [PATTERN] what is on the network, or of it what fits: *.png
 peers          who is on the network
+verify [NAME]  hash what is shared here anew, and tell what changed
 history [N]    the last downloads and uploads
 share PATH     put a file into the share folder
 stop NAME      stop a download; its part file stays for next time
@@ -54,6 +56,8 @@ def parse_line(line: str) -> Request | None:
         return Request("quit")
     if word == "history" and rest.isascii() and rest.isdigit():
         return Request("history", rest)
+    if word == "verify" or (word == "list" and "*" in rest):
+        return Request(word, rest)
     return Request("get", line)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from peershare.client.arguments import Options
+from peershare.client.choosing import Chooser, LineChooser, PromptChooser
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
 from peershare.client.following import Follower
@@ -164,8 +166,11 @@ class Client:
                 self._console.note(f"peershare: {safe(problem)}", Style.WARNING)
         if options.command in ("list", "peers"):
             await self._commands.listen(client, options.wait_seconds, own=own)
-            listed = self._commands.contents if options.command == "list" else self._commands.peers
-            return await listed(client)
+            if options.command == "list":
+                return await self._commands.contents(client, "".join(options.names))
+            return await self._commands.peers(client)
+        if options.command == "verify":
+            return await self._commands.verify(client, options.names[0] if options.names else None)
         if options.command == "history":
             return await self._commands.history(client, options.limit)
         if options.command == "share":
@@ -173,26 +178,31 @@ class Client:
         if options.command == "get":
             if FROM_STDIN in options.names:
                 self._stdin.open(self._lines)
-            follower = self._follower(self._limits())
+                follower = self._follower(self._limits(), None)
+            else:
+                follower = self._follower(self._limits(), self._line_chooser(opened=False))
             return await get_all(follower, options.names, self._lines, folder)
         return await self._prompt()
 
     async def _prompt(self) -> ExitStatus:
         screen = self._console.screen
         if screen is None or not os.isatty(0):
-            performer = self._performer(self._limits(), interactive=False)
+            chooser = self._line_chooser(opened=True)
+            performer = self._performer(self._limits(), chooser, interactive=False)
             self._stdin.open(self._lines)
             return await perform_lines(performer, self._lines, self._console)
         from peershare.client.interactive import Interactive, Parts
 
         limits = Limits(wait=None, give_up=None)
+        chooser = PromptChooser(self._console)
         parts = Parts(
             session=self._session,
             console=self._console,
             screen=screen,
             stdin=self._stdin,
             key_mode=self._key_mode,
-            performer=self._performer(limits, interactive=True),
+            performer=self._performer(limits, chooser, interactive=True),
+            chooser=chooser,
             commands=self._commands,
             limits=limits,
             final=self._limits(),
@@ -207,17 +217,34 @@ class Client:
             give_up=self._options.give_up_seconds,
         )
 
-    def _follower(self, limits: Limits) -> Follower:
+    def _line_chooser(self, *, opened: bool) -> Chooser | None:
+        """Whom to ask line by line, if there is somebody; `opened`: stdin is read already."""
+        asked = os.isatty(0) and self._console.err.is_terminal and not self._options.json
+        if not asked:
+            return None
+        begin = (lambda: None) if opened else partial(self._stdin.open, self._lines)
+        return LineChooser(self._console, self._lines, begin)
+
+    def _follower(self, limits: Limits, chooser: Chooser | None) -> Follower:
         report: Report = JsonReport(self._console)
         if not self._options.json:
             report = HumanReport(self._console, self._reactor)
-        return Follower(self._session, self._reactor, limits, report)
+        return Follower(
+            self._session,
+            self._reactor,
+            limits,
+            report,
+            chooser=chooser,
+            sequential=self._options.sequential,
+        )
 
-    def _performer(self, limits: Limits, *, interactive: bool) -> Performer:
+    def _performer(
+        self, limits: Limits, chooser: Chooser | None, *, interactive: bool
+    ) -> Performer:
         return Performer(
             self._session,
             self._console,
-            self._follower(limits),
+            self._follower(limits, chooser),
             self._commands,
             interactive=interactive,
         )

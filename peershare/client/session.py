@@ -15,7 +15,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from peershare.client.api import ApiClient, EventFeed
+from peershare.client.api import ApiClient
+from peershare.client.feed import EventFeed
 from peershare.client.hosting import Hosting
 from peershare.client.outcome import ClientError, GoneError
 from peershare.status import DownloadChanged, DownloadStatus, Event, Notice

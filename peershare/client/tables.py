@@ -1,26 +1,33 @@
-"""What `list`, `peers`, `share` and `history` print: aligned for people, tab-separated for pipes.
+"""What `list`, `peers`, `verify` and `history` print, and the contents of one name.
 
+Aligned for people, tab-separated for pipes.
 Not for: JSON, which is the status values themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
-from peershare.client.wording import safe, size_text, span_text
-from peershare.status import ContentStatus, HistoryEntry, PeerStatus
+from peershare.client.wording import safe, short_id, size_text, span_text
+from peershare.status import ContentChoice, ContentStatus, HistoryEntry, PeerStatus, VerifyResult
 
 # A terminal that a table of more rows scrolls through shows nobody anything.
 MOST_DRAWN_ROWS = 500
 
 
 class Column(NamedTuple):
-    """A column's heading; `numeric` ones stand to the right, `long` ones may take several lines."""
+    """A column's heading.
+
+    `numeric` ones stand to the right, `long` ones may take several lines, `spare` ones are left
+    out of a narrow terminal.
+    """
 
     title: str
     numeric: bool = False
     long: bool = False
+    spare: bool = False
 
 
 class Sheet(NamedTuple):
@@ -30,29 +37,84 @@ class Sheet(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-def contents_sheet(contents: Sequence[ContentStatus]) -> Sheet:
-    """Names, whether all five chunks are to be had, whose they are."""
+def contents_sheet(contents: Sequence[ContentStatus], *, drawn: bool) -> Sheet:
+    """Names, whether all five chunks are to be had, whose they are; ids, short if `drawn`."""
     columns = (
         Column("NAME", long=True),
         Column("CHUNKS"),
         Column("SIZE", numeric=True),
         Column("FROM", long=True),
+        Column("ID", spare=True),
     )
-    return Sheet(columns, [_content_row(content) for content in contents])
+    return Sheet(columns, [_content_row(content, drawn) for content in contents])
 
 
-def _content_row(content: ContentStatus) -> tuple[str, ...]:
+def _content_row(content: ContentStatus, drawn: bool) -> tuple[str, ...]:
     there = len(content.chunks) if content.shared else sum(1 for count in content.chunks if count)
     size = size_text(content.size) if content.size is not None else "?"
     holders = ["you"] if content.shared else []
     holders += [safe(address) for address in content.peers]
-    return safe(content.name), f"{there}/{len(content.chunks)}", size, _few(holders)
+    identifier = short_id(content.id) if drawn else safe(content.id)
+    chunks = f"{there}/{len(content.chunks)}"
+    return safe(content.name), chunks, size, _few(holders), identifier or "-"
+
+
+def candidates_sheet(candidates: Sequence[ContentChoice]) -> Sheet:
+    """Contents of one name, for a program: bytes, id, peers, seconds since it was heard, name."""
+    rows = [
+        (
+            str(choice.size),
+            safe(choice.id),
+            str(choice.peers),
+            f"{choice.age_seconds:.0f}",
+            safe(choice.name),
+        )
+        for choice in candidates
+    ]
+    return Sheet(tuple(map(Column, ("SIZE", "ID", "PEERS", "SECONDS", "NAME"))), rows)
+
+
+def candidate_lines(candidates: Sequence[ContentChoice]) -> str:
+    """The same for a person, numbered, in two lines each that fit any terminal."""
+    lines = []
+    for number, choice in enumerate(candidates, 1):
+        heard = f"heard {span_text(choice.age_seconds)} ago" if choice.age_seconds else "here"
+        count = f"{choice.peers} peer{'' if choice.peers == 1 else 's'}"
+        whole = f" ({choice.complete} with all)" if choice.complete != choice.peers else ""
+        lines.append(
+            f"{number:>3}  {size_text(choice.size)}  {short_id(choice.id)}  {count}{whole}"
+        )
+        lines.append(f"     {heard}: {safe(choice.name)}")
+    return "\n".join(lines)
+
+
+def verify_sheet(results: Sequence[VerifyResult], *, drawn: bool) -> Sheet:
+    """What became of each file; ids are short if `drawn`."""
+    columns = (
+        Column("NAME", long=True),
+        Column("STATE"),
+        Column("SIZE", numeric=True, spare=True),
+        Column("ID", spare=True),
+        Column("WHAT", long=True),
+    )
+    rows = [
+        (
+            safe(result.name),
+            safe(result.state),
+            size_text(result.size),
+            (short_id(result.id) if drawn else safe(result.id)) or "-",
+            safe(result.detail),
+        )
+        for result in results
+    ]
+    return Sheet(columns, rows)
 
 
 def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
-    """Addresses, when they were heard, what went to and fro, what they have."""
+    """Addresses, what they speak, when they were heard, what went to and fro, what they have."""
     columns = (
         Column("ADDRESS"),
+        Column("SPEAKS", spare=True),
         Column("HEARD", numeric=True),
         Column("GAVE", numeric=True),
         Column("TOOK", numeric=True),
@@ -61,10 +123,11 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
     rows = [
         (
             safe(peer.address),
+            "native" if peer.native else "classic",
             f"{span_text(peer.heard_seconds_ago)} ago",
             size_text(peer.given),
             size_text(peer.taken),
-            _few([safe(name) for name in peer.contents]),
+            _few([safe(name) for name in peer.contents], max(peer.count, len(peer.contents))),
         )
         for peer in peers
     ]
@@ -97,8 +160,10 @@ def history_sheet(entries: Sequence[HistoryEntry], *, drawn: bool) -> Sheet:
     return Sheet(columns, rows)
 
 
-def _few(items: Sequence[str], most: int = 4) -> str:
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
+def _few(items: Sequence[str], count: int | None = None, most: int = 4) -> str:
+    """The first of them, of so many in all."""
+    more = (len(items) if count is None else count) - min(most, len(items))
+    rest = f" and {more} more" if more > 0 else ""
     return ", ".join(items[:most]) + rest
 
 
@@ -112,10 +177,12 @@ def drawn_lines(sheet: Sheet, columns: int, color: bool) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    from peershare.client.progress import rich_console
+    from peershare.client.progress import NARROW_COLUMNS, rich_console
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in sheet.columns:
+    narrow = columns < NARROW_COLUMNS
+    kept = [not (narrow and column.spare) for column in sheet.columns]
+    for column in compress(sheet.columns, kept):
         table.add_column(
             column.title,
             justify="right" if column.numeric else "left",
@@ -123,7 +190,7 @@ def drawn_lines(sheet: Sheet, columns: int, color: bool) -> str:
             no_wrap=not column.long,
         )
     for row in sheet.rows[:MOST_DRAWN_ROWS]:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, compress(row, kept)))
     console = rich_console(columns, color)
     with console.capture() as captured:
         console.print(table)

@@ -16,6 +16,8 @@ from peershare.status import ChunkState, DownloadStatus
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 # Long enough for any sentence of ours, short enough for one screen.
 _TEXT_LIMIT = 1_000
+_SHORT_ID_LENGTH = 15  # "b3:" and 12 digits
+_MOST_GIVERS = 6
 
 
 def size_text(size: float) -> str:
@@ -66,15 +68,36 @@ def about(name: str, text: str) -> str:
     return text if begins else f"{safe(name)}: {text}"
 
 
+def short_id(content: str) -> str:
+    """As much of a content id as a person needs to tell it from others."""
+    return safe(content[:_SHORT_ID_LENGTH])
+
+
+def shares(status: DownloadStatus) -> list[tuple[str, int]]:
+    """Who gave how much of what arrived: (address, percent), the most first."""
+    total = sum(status.given.values())
+    if total <= 0:
+        return []
+    given = sorted(status.given.items(), key=lambda item: -item[1])
+    return [(safe(address), round(100 * count / total)) for address, count in given if count]
+
+
 def givers_text(status: DownloadStatus) -> str:
-    """Whose chunks it is made of: ` from 198.18.0.2 (1 chunk) and 198.18.0.3 (4 chunks)`."""
-    counts = Counter(chunk.source for chunk in status.chunks if chunk.source)
+    """Whose it is: ` from 198.18.0.2 (38%) and 198.18.0.3 (62%)`; or of which chunks."""
+    if status.content:
+        counts = dict(shares(status))
+        parts = [f"{address} ({percent}%)" for address, percent in counts.items()]
+        if len(parts) > _MOST_GIVERS:
+            parts[_MOST_GIVERS - 1 :] = [f"{len(parts) - _MOST_GIVERS + 1} others"]
+    else:
+        chunks = Counter(chunk.source for chunk in status.chunks if chunk.source)
+        counts = {safe(address): count for address, count in chunks.items()}
+        parts = [
+            f"{address} ({count} chunk{'s' if count > 1 else ''})"
+            for address, count in counts.items()
+        ]
     if len(counts) <= 1:
-        return "".join(f" from {safe(address)}" for address in counts)
-    parts = [
-        f"{safe(address)} ({count} chunk{'s' if count > 1 else ''})"
-        for address, count in counts.items()
-    ]
+        return "".join(f" from {address}" for address in counts)
     return f" from {', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -82,17 +105,17 @@ def done_text(status: DownloadStatus, seconds: float | None) -> str:
     """The sentence for a download that is complete, after so long if that is known."""
     size = size_text(status.size or status.received)
     if not status.given:
-        return f"it was complete already ({size})"
+        return f"it was complete already ({size}); nothing was transferred"
     spent = f" in {span_text(seconds)}" if seconds is not None else ""
     return f"done, {size}{spent}{givers_text(status)}"
 
 
 def kept_text(status: DownloadStatus) -> str:
     """What stays of a download that is not complete."""
-    held = sum(chunk.state is ChunkState.HELD for chunk in status.chunks)
     if not status.received:
         return "nothing of it had arrived"
-    return (
-        f"the part file with {held} of {len(status.chunks)} chunks stays in"
-        f" {safe(status.folder)}/.peershare for next time"
-    )
+    held = sum(chunk.state is ChunkState.HELD for chunk in status.chunks)
+    amount = f"{held} of {len(status.chunks)} chunks"
+    if status.content:
+        amount = f"{size_text(status.received)} of {size_text(status.size or status.received)}"
+    return f"the part file with {amount} stays in {safe(status.folder)}/.peershare for next time"

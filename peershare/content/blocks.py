@@ -60,6 +60,18 @@ def unrolled(pairs: Iterable[tuple[int, int]]) -> Iterator[int]:
         yield from range(first, first + count)
 
 
+# The bits that are set in each byte, ascending.
+_BITS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
+
+
+def _set_bits(bits: bytearray, mask: int) -> Iterator[int]:
+    """Where `bits` differs from a mask that is the same for all bytes, ascending."""
+    for offset, byte in enumerate(bits):
+        if byte != mask:
+            for bit in _BITS[byte ^ mask]:
+                yield offset * 8 + bit
+
+
 class BlockSet:
     """Some of the blocks of one content: a bitmap, which others can hold on to while it grows."""
 
@@ -121,7 +133,7 @@ class BlockSet:
 
     def missing(self) -> Iterator[int]:
         """The blocks that are not in it, ascending."""
-        return (index for index in range(self.total) if index not in self)
+        return (index for index in _set_bits(self._bits, 0xFF) if index < self.total)
 
     def copy(self) -> BlockSet:
         """A set of its own with the same blocks."""
@@ -135,7 +147,7 @@ class BlockSet:
         return 0 <= index < self.total and bool(self._bits[index >> 3] >> (index & 7) & 1)
 
     def __iter__(self) -> Iterator[int]:
-        return (index for index in range(self.total) if index in self)
+        return _set_bits(self._bits, 0)
 
     def __len__(self) -> int:
         return self._count

@@ -68,11 +68,20 @@ def content_id(size: int, digests: bytes) -> str:
     """
     if len(digests) != block_count(size) * DIGEST_BYTES:
         raise ValueError(f"{len(digests)} bytes of digests do not belong to {size} bytes")
+    hasher = id_hasher(size)
+    hasher.update(digests)
+    return ID_PREFIX + hasher.hexdigest()
+
+
+def id_hasher(size: int) -> blake3:
+    """What gives the content id of so many bytes, once it is given the block digests, as they come.
+
+    Raises ValueError as `block_size`.
+    """
     hasher = blake3(_HEAD)
     hasher.update(size.to_bytes(8, "little"))
     hasher.update(block_size(size).to_bytes(8, "little"))
-    hasher.update(digests)
-    return ID_PREFIX + hasher.hexdigest()
+    return hasher
 
 
 def manifest_of(data: bytes) -> Manifest:

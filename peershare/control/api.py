@@ -1,13 +1,14 @@
 """The routes of the API, and what each of them asks the node.
 
     GET    /api/node                     NodeStatus
-    GET    /api/contents                 [ContentStatus, …]
+    GET    /api/contents?match=*.png     [ContentStatus, …]
     GET    /api/peers                    [PeerStatus, …]
     GET    /api/downloads                [DownloadStatus, …]
     POST   /api/downloads                StartDownload -> 202 DownloadStatus
     GET    /api/downloads/ID             DownloadStatus
     DELETE /api/downloads/ID             DownloadStatus; the part is kept
     POST   /api/shares                   ShareFile -> 201 ShareStatus
+    POST   /api/verify                   VerifyShares -> [VerifyResult, …], when all is hashed
     GET    /api/history?limit=100        [HistoryEntry, …], newest first
     GET    /api/events                   the event stream (see `events`)
 
@@ -26,7 +27,14 @@ from twisted.internet.defer import Deferred
 
 from peershare.content.names import display
 from peershare.control.face import NodeFace
-from peershare.control.messages import ProblemError, ShareFile, StartDownload, problem, problem_of
+from peershare.control.messages import (
+    ProblemError,
+    ShareFile,
+    StartDownload,
+    VerifyShares,
+    problem,
+    problem_of,
+)
 from peershare.errors import LocalError, UnknownDownloadError
 
 DEFAULT_HISTORY = 100
@@ -70,7 +78,8 @@ class Api:
 
     def contents(self, call: Call) -> Reply:
         """What is on the network."""
-        return Reply(200, self._node.contents())
+        values = call.query.get(b"match", [b""])
+        return Reply(200, self._node.contents(_text(values[-1].decode("utf-8", "replace"))))
 
     def peers(self, call: Call) -> Reply:
         """Who is on the network."""
@@ -92,7 +101,8 @@ class Api:
         """Begin a download, or take the one that runs."""
         wish = _decode(call.body, StartDownload)
         folder = None if wish.folder is None else _absolute(wish.folder)
-        return Reply(202, self._node.start_download(_text(wish.name), folder))
+        status = self._node.start_download(_text(wish.name), folder, sequential=wish.sequential)
+        return Reply(202, status)
 
     def stop(self, call: Call) -> Reply:
         """End a download; its part is kept."""
@@ -102,6 +112,12 @@ class Api:
         """Put a file into the share folder."""
         path = _absolute(_decode(call.body, ShareFile).path)
         return self._node.share(path).addCallback(lambda status: Reply(201, status))
+
+    def verify(self, call: Call) -> Deferred[Reply]:
+        """Hash what is shared anew."""
+        name = _decode(call.body, VerifyShares).name
+        verified = self._node.verify(None if name is None else _text(name))
+        return verified.addCallback(lambda results: Reply(200, results))
 
     def history(self, call: Call) -> Reply:
         """The newest lines of both logs."""
@@ -120,6 +136,7 @@ _ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
     ("downloads",): {"GET": Api.downloads, "POST": Api.start},
     ("downloads", _ANY): {"GET": Api.download, "DELETE": Api.stop},
     ("shares",): {"POST": Api.share},
+    ("verify",): {"POST": Api.verify},
     ("history",): {"GET": Api.history},
 }
 

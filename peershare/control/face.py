@@ -19,6 +19,7 @@ from peershare.status import (
     NodeStatus,
     PeerStatus,
     ShareStatus,
+    VerifyResult,
 )
 
 
@@ -28,8 +29,8 @@ class NodeFace(Protocol):
     def node_status(self) -> NodeStatus:
         """The node itself."""
 
-    def contents(self) -> tuple[ContentStatus, ...]:
-        """What is on the network, and our own files."""
+    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+        """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""
@@ -40,10 +41,13 @@ class NodeFace(Protocol):
     def history(self, limit: int) -> tuple[HistoryEntry, ...]:
         """The newest `limit` lines of both logs, newest first."""
 
-    def start_download(self, name: str, folder: Path | None) -> DownloadStatus:
-        """Download a content into a folder (None: the share folder).
+    def start_download(
+        self, name: str, folder: Path | None, *, sequential: bool = False
+    ) -> DownloadStatus:
+        """Download a content, by name or id, into a folder (None: the share folder).
 
-        Raises `BadNameError`, `AmbiguousNameError`, `StorageError`.
+        Raises `BadNameError`, `AmbiguousNameError`, `AmbiguousContentError`,
+        `UnknownContentError`, `StorageError`.
         """
 
     def stop_download(self, identifier: str, /) -> DownloadStatus:
@@ -51,6 +55,9 @@ class NodeFace(Protocol):
 
     def share(self, path: Path) -> Deferred[ShareStatus]:
         """Put a file into the share folder.  Fails with `StorageError` or `BadNameError`."""
+
+    def verify(self, name: str | None) -> Deferred[tuple[VerifyResult, ...]]:
+        """Hash what is shared anew (None: all of it); what that shows, by name."""
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call this with every event from now on; returns what ends that."""

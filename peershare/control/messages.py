@@ -8,19 +8,26 @@ from __future__ import annotations
 from msgspec import Struct
 
 from peershare.errors import (
+    AmbiguousContentError,
     AmbiguousNameError,
     BadNameError,
     LocalError,
     StorageError,
+    UnknownContentError,
     UnknownDownloadError,
 )
+from peershare.status import ContentChoice
 
 
 class StartDownload(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of POST /api/downloads; `folder` is an absolute path, None the share folder."""
+    """The body of POST /api/downloads; `folder` is an absolute path, None the share folder.
+
+    `name` is that of a content, or the beginning of its id.
+    """
 
     name: str
     folder: str | None = None
+    sequential: bool = False
 
 
 class ShareFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,12 +36,19 @@ class ShareFile(Struct, frozen=True, forbid_unknown_fields=True):
     path: str
 
 
+class VerifyShares(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/verify; without a name it is all that is shared."""
+
+    name: str | None = None
+
+
 class ApiError(Struct, frozen=True, omit_defaults=True):
     """The body of every answer that is no success."""
 
     error: str  # a code for programs: "bad-token", "unknown-download", …
     message: str  # a sentence for people
     choices: tuple[str, ...] = ()  # the exact names, where a name was ambiguous
+    candidates: tuple[ContentChoice, ...] = ()  # the contents, where a name fits several
     needed_bytes: int | None = None  # how much room is missing, where that is the cause
 
 
@@ -59,6 +73,11 @@ def problem_of(error: LocalError) -> ProblemError:
     message = str(error)
     if isinstance(error, AmbiguousNameError):
         return ProblemError(409, ApiError("ambiguous-name", message, choices=error.choices))
+    if isinstance(error, AmbiguousContentError):
+        body = ApiError("ambiguous-name", message, candidates=error.candidates)
+        return ProblemError(409, body)
+    if isinstance(error, UnknownContentError):
+        return problem(404, "unknown-content", message)
     if isinstance(error, BadNameError):
         return problem(400, "bad-name", message)
     if isinstance(error, UnknownDownloadError):

@@ -15,8 +15,9 @@ from twisted.python.failure import Failure
 
 from peershare.dictionary import Found
 from peershare.download.attempt import Attempt
-from peershare.download.context import DownloadContext
+from peershare.download.context import DownloadContext, Progress
 from peershare.download.machine import download_machine
+from peershare.download.picture import classic_progress
 from peershare.download.plan import ChunkPlan
 from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
@@ -40,6 +41,7 @@ class ContentDownload:
         self, context: DownloadContext, identifier: int, plan: ChunkPlan, store: PartStore
     ) -> None:
         self.id = str(identifier)
+        self.content = ""  # the classic protocol knows no ids
         self.name = store.name
         self.plan = plan
         self.store = store
@@ -72,19 +74,16 @@ class ContentDownload:
         """End; the part is kept for next time."""
         self._machine.stopped()
 
-    def dictionary_changed(self) -> None:
+    def network_changed(self) -> None:
         """Go on if somebody was heard whom this round has not tried."""
         idle = self.state in (DownloadState.SEARCHING, DownloadState.WAITING)
         if idle and self._rounds.next(self._find(), self._reactor.seconds()):
             self._machine.peer_told()
 
-    @property
-    def fetching(self) -> tuple[int, str, int] | None:
-        """Chunk number, address and bytes so far of the running transfer."""
+    def progress(self) -> Progress:
+        """How far it is."""
         attempt = self._attempt
-        if attempt is None or not attempt.receiving:
-            return None
-        return attempt.number, attempt.address, attempt.received
+        return classic_progress(self.plan, attempt if attempt and attempt.receiving else None)
 
     # -- choosing
 

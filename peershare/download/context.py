@@ -1,23 +1,59 @@
-"""What all downloads of a node share."""
+"""What all downloads of a node share, and what they have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
 
 from peershare.content.chunks import CHUNK_COUNT
 from peershare.dictionary import ContentDictionary, Found
 from peershare.download.dialling import Dialler
 from peershare.errors import AmbiguousNameError
 from peershare.ledger import Ledger
-from peershare.status import NoticeKind
-
-if TYPE_CHECKING:
-    from peershare.download.content import ContentDownload
-
+from peershare.status import ChunkStatus, DownloadState, NoticeKind
 
 _NOBODY = Found(extension="", sources=((),) * CHUNK_COUNT)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is; `size` is None, or an upper bound, while it is not known."""
+
+    chunks: tuple[ChunkStatus, ...]
+    received: int
+    size: int | None
+    givers: tuple[str, ...]  # the addresses that give right now
+
+
+class Download(Protocol):
+    """One download, verified or classic, from the wish to the final file."""
+
+    id: str
+    name: str
+    content: str  # the content id, "" for a classic download
+    state: DownloadState
+    problem: str
+    path: str
+    given: dict[str, int]
+    started_at: float
+    progress_at: float
+    finished_at: float | None
+    ended: Deferred[None]  # fires when nothing of it is under way
+
+    def begin(self) -> None:
+        """Start, or go on with what a former run left."""
+
+    def stop(self) -> None:
+        """End; the part is kept for next time."""
+
+    def network_changed(self) -> None:
+        """Somebody told something new: go on if it is of use."""
+
+    def progress(self) -> Progress:
+        """How far it is."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +64,9 @@ class DownloadContext:
     dictionary: ContentDictionary
     dialler: Dialler
     ledger: Ledger
-    tell: Callable[[ContentDownload, NoticeKind, str, str, str], None]  # chunk, peer, text
-    changed: Callable[[ContentDownload], None]
-    received: Callable[[ContentDownload, str, int], None]  # address, bytes
+    tell: Callable[[Download, NoticeKind, str, str, str], None]  # chunk, peer, text
+    changed: Callable[[Download], None]
+    received: Callable[[Download, str, int], None]  # address, bytes
 
     def find(self, name: str) -> tuple[Found, str]:
         """Who has what of a content; a name that is ambiguous finds nobody, and says why."""

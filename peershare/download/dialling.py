@@ -1,4 +1,4 @@
-"""Connecting to a classic address: one connection at a time, its ports in order, our own address.
+"""Connecting to an address, from our own; to a classic one: one connection at a time, its ports.
 
 Not for: what is said on the connection (session), or whom to ask (content).
 """
@@ -65,32 +65,39 @@ class Dialler:
         for port in ports:
             try:
                 session = await self._connect(address, port)
-            except error.ConnectionRefusedError:
+            except error.ConnectionRefusedError as failed:
+                refused = failed
                 continue
             except error.ConnectError as failed:
                 raise as_peer_error(failed) from None
             self._port_of[address] = port
             return session
-        raise PeerError(Reason.REFUSED, "refused the connection: no peer runs there now")
+        raise as_peer_error(refused)
 
     def _connect(self, address: str, port: int) -> Deferred[ChunkSession]:
         own = self._bind_address(IPv4Address(address))
-        endpoint = TCP4ClientEndpoint(
-            self._reactor,
-            address,
-            port,
-            timeout=int(CONNECT_SECONDS),
-            bindAddress=None if own is None else (own, 0),
-        )
         factory = _SessionFactory(self._reactor, self._bucket)
-        connected: Deferred[Any] = endpoint.connect(factory)
-        return connected
+        return connect(self._reactor, factory, address, port, own)
+
+
+def connect(
+    reactor: Any, factory: Factory, address: str, port: int, own: str | None
+) -> Deferred[Any]:
+    """Connect within 3 s, from our `own` address if one is given; fires with the protocol."""
+    bind_address = None if own is None else (own, 0)
+    endpoint = TCP4ClientEndpoint(
+        reactor, address, port, timeout=int(CONNECT_SECONDS), bindAddress=bind_address
+    )
+    connected: Deferred[Any] = endpoint.connect(factory)
+    return connected
 
 
 def as_peer_error(failed: BaseException | None) -> PeerError:
     """Why connecting failed, as a sentence that follows the address."""
     if isinstance(failed, PeerError):
         return failed
+    if isinstance(failed, error.ConnectionRefusedError):
+        return PeerError(Reason.REFUSED, "refused the connection: no peer runs there now")
     if isinstance(failed, error.TimeoutError | error.TCPTimedOutError):
         text = f"did not answer within {CONNECT_SECONDS:.0f} s"
         return PeerError(Reason.CONNECT_TIMEOUT, text)

@@ -1,6 +1,7 @@
 """Chunk_Downloader: all downloads of a node, those of former runs included (requirements 2.3).
 
-Not for: how one download goes (content) or what is on the network (dictionary).
+Not for: how one download goes (content, swarm), what a name means (starting, choosing) or what is
+on the network (dictionary, holdings).
 """
 
 from __future__ import annotations
@@ -15,24 +16,19 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from peershare.content.names import check_file_name, display
+from peershare.content.names import display
 from peershare.dictionary import ContentDictionary
-from peershare.download.content import ContentDownload
-from peershare.download.context import DownloadContext
+from peershare.download.choosing import Chooser
+from peershare.download.context import Download, DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.picture import RateMeter, picture
-from peershare.download.plan import ChunkPlan
-from peershare.download.storing import PartStore
-from peershare.errors import StorageError, UnknownDownloadError
+from peershare.download.starting import Starter, Wish
+from peershare.download.swarm.context import SwarmContext
+from peershare.errors import PeershareError, StorageError, UnknownDownloadError
 from peershare.ledger import Ledger
-from peershare.library.entries import Workers
-from peershare.library.files import identity_of
-from peershare.library.index import DownloadRecord, Index
-from peershare.library.library import Library
+from peershare.library.index import DownloadRecord
 from peershare.status import (
     FINAL_STATES,
-    ChunkState,
-    ChunkStatus,
     DownloadChanged,
     DownloadState,
     DownloadStatus,
@@ -50,10 +46,12 @@ REMEMBERED_DOWNLOADS = 100
 class _Entry:
     """A download of this run, its folder and its meter."""
 
-    download: ContentDownload
+    download: Download
     folder: Path
     meter: RateMeter
     alarm: Alarm  # of the next picture
+    begun: bool = True  # False while it waits for another download of the same content
+    converting: bool = False
 
 
 class Downloader(Service):
@@ -66,27 +64,24 @@ class Downloader(Service):
         reactor: Any,
         dictionary: ContentDictionary,
         dialler: Dialler,
-        library: Library,
-        index: Index,
         ledger: Ledger,
-        workers: Workers,
+        make_swarm: Callable[[DownloadContext], tuple[SwarmContext, Chooser]],
         emit: Callable[[Event], None],
         *,
         resume: bool,
     ) -> None:
-        """`resume`: go on by itself with what a former run had not finished."""
+        """`make_swarm`: what verified downloads need beside what all of them share.
+
+        `resume`: go on by itself with what a former run had not finished.
+        """
         self._reactor = reactor
-        self._dictionary = dictionary
-        self._library = library
-        self._index = index
-        self._workers = workers
         self._emit = emit
         self._resume = resume
         self._entries: dict[str, _Entry] = {}
         self._complete: dict[str, DownloadStatus] = {}
         self.given: Counter[str] = Counter()  # bytes by address since our start
         self._meter = RateMeter(reactor.seconds())
-        self._context = DownloadContext(
+        context = DownloadContext(
             reactor=reactor,
             dictionary=dictionary,
             dialler=dialler,
@@ -95,6 +90,10 @@ class Downloader(Service):
             changed=self._changed,
             received=self._received,
         )
+        swarm, chooser = make_swarm(context)
+        self._index = swarm.index
+        self._library = swarm.library
+        self._starter = Starter(context, swarm, chooser)
 
     def startService(self) -> None:
         """Offer what former downloads left elsewhere; go on with what is unfinished."""
@@ -121,26 +120,22 @@ class Downloader(Service):
         """Bytes per second of all downloads together."""
         return self._meter.rate(self._reactor.seconds())
 
-    def start(self, name: str, folder: Path | None) -> DownloadStatus:
-        """Download a content into a folder (None: the share folder).
+    def start(self, query: str, folder: Path | None, *, sequential: bool = False) -> DownloadStatus:
+        """Download a content, by name or id, into a folder (None: the share folder).
 
-        Raises `BadNameError`, `AmbiguousNameError`, `StorageError`.
+        What lies there already is done at once.  Raises `BadNameError`, `AmbiguousNameError`,
+        `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
         """
-        name = check_file_name(name.strip())
-        folder = folder or self._library.share
+        wish = self._starter.wish(query, folder, sequential=sequential)
         for entry in self._entries.values():
-            running = entry.download.state not in FINAL_STATES
-            if running and entry.download.name == name and entry.folder == folder:
+            if entry.download.state not in FINAL_STATES and _fulfils(entry, wish, query.strip()):
                 return self._picture(entry)
-        record = self._index.find_download(name, folder)
-        if record is not None and self._still_there(record):
-            return self._remember_complete(record)
-        self._dictionary.lookup(name, self._reactor.seconds())  # an ambiguous name is told now
-        if record is None or record.path is not None:
-            record = self._index.add_download(name, folder)
-        else:
-            self._index.set_wanted(record.id, True)
-        return self._picture(self._begin(record))
+        complete = self._starter.complete(wish)
+        if complete is not None:
+            if complete.id not in self._entries:
+                self._complete[complete.id] = complete
+            return complete
+        return self._picture(self._begin(self._starter.record(wish), wish.sequential))
 
     def stop(self, identifier: str) -> DownloadStatus:
         """Stop a download; its part is kept for next time.  Raises `UnknownDownloadError`."""
@@ -149,6 +144,7 @@ class Downloader(Service):
         entry = self._entries.get(identifier)
         if entry is None:
             raise UnknownDownloadError(f"there is no download {display(identifier)}")
+        entry.converting = False
         entry.download.stop()
         if entry.download.state is DownloadState.STOPPED:
             try:
@@ -162,58 +158,73 @@ class Downloader(Service):
         running = tuple(self._picture(entry) for entry in self._entries.values())
         return (*self._complete.values(), *running)
 
-    def dictionary_changed(self) -> None:
-        """Somebody told something new."""
+    def network_changed(self) -> None:
+        """Somebody told something new, by either protocol."""
         for entry in tuple(self._entries.values()):
-            entry.download.dictionary_changed()
+            if entry.download.state in FINAL_STATES or not entry.begun:
+                continue
+            if not self._convert(entry):
+                entry.download.network_changed()
 
     # -- below
 
-    def _begin(self, record: DownloadRecord) -> _Entry:
-        plan = ChunkPlan()
-        store = PartStore(record, plan, self._index, self._library, self._workers)
-        download = ContentDownload(self._context, record.id, plan, store)
+    def _begin(self, record: DownloadRecord, sequential: bool = False) -> _Entry:
+        download = self._starter.make(record, sequential=sequential)
         meter = RateMeter(self._reactor.seconds())
         entry = _Entry(download, Path(record.folder), meter, Alarm(self._reactor))
         self._complete.pop(download.id, None)
         self._entries.pop(download.id, None)
+        before = self._running(download.content)
         self._entries[download.id] = entry
         self._forget_old()
-        download.begin()
+        if before is None:
+            download.begin()
+        else:  # it will be copied from there
+            entry.begun = False
+            before.ended.addCallback(lambda _: self._begin_now(entry))
         return entry
 
-    def _still_there(self, record: DownloadRecord) -> bool:
-        """Whether a former download of this name still lies there as it was."""
-        return record.path is not None and identity_of(Path(record.path)) == record.identity
+    def _begin_now(self, entry: _Entry) -> None:
+        if self.running and entry.download.state not in FINAL_STATES:
+            entry.begun = True
+            entry.download.begin()
 
-    def _remember_complete(self, record: DownloadRecord) -> DownloadStatus:
-        """The picture of a download that was complete before it was asked for again."""
-        held = tuple(
-            ChunkStatus(number=c.number, state=ChunkState.HELD, received=c.length, source=c.source)
-            for c in record.chunks
-        )
-        size = record.identity.size if record.identity else None
-        status = DownloadStatus(
-            id=str(record.id),
-            name=record.name,
-            state=DownloadState.DONE,
-            folder=record.folder,
-            chunks=held,
-            received=size or 0,
-            size=size,
-            rate=0.0,
-            seconds_left=None,
-            peer="",
-            given={},
-            problem="",
-            path=record.path or "",
-            idle_seconds=0.0,
-            elapsed_seconds=0.0,
-            verified=False,
-        )
-        if status.id not in self._entries:
-            self._complete[status.id] = status
-        return status
+    def _running(self, content: str) -> Download | None:
+        """The last download of a content that has not ended."""
+        running = [
+            entry.download
+            for entry in self._entries.values()
+            if content and entry.download.content == content
+        ]
+        running = [download for download in running if download.state not in FINAL_STATES]
+        return running[-1] if running else None
+
+    def _convert(self, entry: _Entry) -> bool:
+        """Whether a classic download is to go on as a verified one, and does."""
+        if entry.download.content or entry.converting:
+            return entry.converting
+        wish = self._starter.better(entry.download)
+        if wish is None or self._running(wish.content or "") is not None:
+            return False
+        entry.converting = True
+        entry.download.stop()
+        entry.download.ended.addCallback(lambda _: self._converted(entry, wish))
+        return True
+
+    def _converted(self, entry: _Entry, wish: Wish) -> None:
+        if not self.running or not entry.converting:
+            return
+        entry.converting = False
+        before = entry.download
+        try:
+            record = self._starter.convert(before, entry.folder, wish)
+        except PeershareError as error:
+            self._log.warn("{error}", error=error)
+            return
+        download = entry.download = self._starter.make(record)
+        download.given.update(before.given)
+        download.started_at = before.started_at
+        download.begin()
 
     def _forget_old(self) -> None:
         """Keep the list of what is over short."""
@@ -227,10 +238,10 @@ class Downloader(Service):
         now = self._reactor.seconds()
         return picture(entry.download, str(entry.folder), entry.meter, now)
 
-    def _changed(self, download: ContentDownload) -> None:
+    def _changed(self, download: Download) -> None:
         """A download looks different: show it, at most ten times a second while it runs."""
         entry = self._entries.get(download.id)
-        if entry is None or entry.download is not download:
+        if entry is None or entry.download is not download or entry.converting:
             return
         if download.state in FINAL_STATES:
             entry.alarm.clear()
@@ -240,7 +251,7 @@ class Downloader(Service):
                 PICTURE_SECONDS, lambda: self._emit(DownloadChanged(self._picture(entry)))
             )
 
-    def _received(self, download: ContentDownload, address: str, count: int) -> None:
+    def _received(self, download: Download, address: str, count: int) -> None:
         """Bytes came in for a download."""
         self.given[address] += count
         self._meter.add(count)
@@ -248,9 +259,17 @@ class Downloader(Service):
         if entry is not None:
             entry.meter.add(count)
 
-    def _tell(
-        self, download: ContentDownload, kind: NoticeKind, chunk: str, peer: str, text: str
-    ) -> None:
+    def _tell(self, download: Download, kind: NoticeKind, chunk: str, peer: str, text: str) -> None:
         log = self._log.warn if kind is NoticeKind.WARNING else self._log.info
         log("{text}", text=text)
         self._emit(Notice(kind=kind, download=download.id, chunk=chunk, peer=peer, text=text))
+
+
+def _fulfils(entry: _Entry, wish: Wish, query: str) -> bool:
+    """Whether this running download is what is wished for."""
+    download = entry.download
+    if entry.folder != wish.folder:
+        return False
+    if download.content and wish.content is not None:
+        return download.content == wish.content
+    return download.name in (wish.name, query)

@@ -6,9 +6,8 @@ next chunk is on its way.  Not for: choosing or judging what is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from peershare.content.chunks import ByteRange, chunk_offset
 from peershare.content.kinds import HEAD_BYTES, sniff_extension
 from peershare.content.names import check_file_name, split_name
+from peershare.download.busy import Busy
 from peershare.download.plan import ChunkPlan, HeldChunk
 from peershare.errors import BadNameError, LocalError, StorageError
 from peershare.library.entries import Workers
@@ -24,7 +24,6 @@ from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
 from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
 
-T = TypeVar("T")
 # A chunk whose size is unknown is tried again once there is so much more room than before.
 _MORE_ROOM_BYTES = 65_536
 
@@ -74,7 +73,7 @@ class PartStore:
         self._part: PartFile | None = None
         self._checked = False
         self._storing: dict[int, Deferred[None]] = {}
-        self._busy: set[Deferred[None]] = set()  # what uses the part
+        self._busy = Busy()  # what uses the part
         self._closing = False
         self._least_room = 0  # bytes: less was not enough for a chunk of unknown size
         self.moving: Deferred[None] | None = None  # while set, the front of the part is in use
@@ -93,7 +92,7 @@ class PartStore:
         Where there are none, no part file is made before there is somebody to fetch from.
         Fails with `StorageError`.
         """
-        return self._track(self._check())
+        return self._busy.track(self._check())
 
     async def _check(self) -> None:
         if self._checked or not self._record.chunks:
@@ -145,7 +144,7 @@ class PartStore:
 
     def keep(self, number: int, at_front: bool) -> None:
         """Store a chunk that the plan has accepted; `at_front`: it lies where chunk 1 belongs."""
-        storing = self._track(self._keep(number, at_front))
+        storing = self._busy.track(self._keep(number, at_front))
         self._storing[number] = storing
         if at_front:
             self.moving = storing
@@ -203,7 +202,7 @@ class PartStore:
 
         The typed extension wins, then `extension` (told by peers), then what the first bytes say.
         """
-        return self._track(self._finish(extension))
+        return self._busy.track(self._finish(extension))
 
     async def _finish(self, extension: str) -> Path:
         size, part = self._plan.size, self.part
@@ -227,8 +226,7 @@ class PartStore:
         Fires once nothing is being stored any more: a worker may still be using the file.
         """
         self._closing = True
-        settled: Deferred[Any] = DeferredList(list(self._busy))
-        return settled.addCallback(self._close)
+        return self._busy.idle().addCallback(self._close)
 
     def hurry(self) -> None:
         """Whatever is being read of the part is not worth waiting for any more."""
@@ -239,18 +237,6 @@ class PartStore:
         if self._part is not None:
             self._part.close()
             self._part = None
-
-    def _track(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-        """Do this, and know how long it uses the part."""
-        busy: Deferred[None] = Deferred()
-        self._busy.add(busy)
-
-        def ended(result: T) -> T:
-            self._busy.discard(busy)
-            busy.callback(None)
-            return result
-
-        return Deferred.fromCoroutine(work).addBoth(ended)
 
     def _tell_library(self) -> None:
         size = self._plan.chunk_size or 0

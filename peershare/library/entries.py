@@ -7,23 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 
+from peershare.content.blocks import BlockSet
 from peershare.content.chunks import ByteRange
+from peershare.content.manifest import Manifest
 from peershare.library.files import Identity
 
 # Runs a blocking function elsewhere and fires with its result.
 Workers = Callable[..., "Deferred[Any]"]
 
 
-@dataclass(frozen=True)
-class SharedFile:
+class SharedFile(Struct, frozen=True, gc=False):
     """A whole file that we have; `problem` says why it is not told in the classic world."""
 
     key: str
-    path: Path
+    folder: Path
+    name: str
     identity: Identity
     problem: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / self.name
 
     @property
     def size(self) -> int:
@@ -49,3 +57,18 @@ class ChunkHandle:
     path: Path
     range: ByteRange
     identity: Identity | None
+
+
+@dataclass(frozen=True)
+class ContentHandle:
+    """Where the bytes of a content are; `identity` is None for a part, which changes as it grows.
+
+    `held` is None where every block is there, else the live set of those that are.
+    """
+
+    id: str
+    name: str
+    path: Path
+    identity: Identity | None
+    manifest: Manifest
+    held: BlockSet | None

@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from peershare.content.names import folded, split_name
 from peershare.errors import StorageError
@@ -22,7 +23,7 @@ from peershare.errors import StorageError
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Identity(NamedTuple):
+class Identity(Struct, frozen=True, gc=False):
     """What a file is known by; another size or time means that its bytes may differ."""
 
     device: int
@@ -120,4 +121,5 @@ def _same_bytes(existing: Path, source: Path) -> bool:
     ours, theirs = identity_of(source), identity_of(existing)
     if ours is None or theirs is None or ours.size != theirs.size:
         return False
-    return ours[:2] == theirs[:2] or filecmp.cmp(existing, source, shallow=False)
+    same_file = (ours.device, ours.inode) == (theirs.device, theirs.inode)
+    return same_file or filecmp.cmp(existing, source, shallow=False)

@@ -1,9 +1,10 @@
 """The index: what must be remembered over restarts, in SQLite.
 
-Stems (which file is told under which classic name), downloads, and the chunks that were read
-to their end.  It is never trusted over the bytes: a chunk counts after a restart only if it
-still hashes to what is recorded.  A damaged index is set aside as `.bad` and a new one is
-begun; it is never taken for a first run (hostile world, 20).  Not for: touching files.
+Stems (which file is told under which classic name), downloads, the chunks that were read to
+their end, manifests.  It is never trusted over the bytes: a chunk counts after a restart only if
+it still hashes to what is recorded.  A damaged index is set aside as `.bad` and a new one is
+begun; it is never taken for a first run (hostile world, 20).
+Not for: touching files, nor for what they hash to (hashes).
 """
 
 from __future__ import annotations
@@ -17,36 +18,15 @@ from pathlib import Path
 from msgspec import Struct
 from twisted.logger import Logger
 
+from peershare.content.manifest import Manifest
 from peershare.errors import StorageError
 from peershare.library.files import Identity, storage_errors
+from peershare.library.hashes import HashStore
+from peershare.library.schema import prepare, restored, stored
 
 INDEX_NAME = "index.sqlite"
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE stems (
-    place INTEGER PRIMARY KEY,          -- order of first announcement
-    key TEXT NOT NULL UNIQUE,           -- whose stem it is
-    stem TEXT NOT NULL UNIQUE
-);
-CREATE TABLE downloads (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL,                 -- as the user typed it
-    folder TEXT NOT NULL,
-    wanted INTEGER NOT NULL,            -- 1 while it is to go on by itself after a restart
-    chunk_size INTEGER,
-    path TEXT,                          -- the final file, once there is one
-    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
-    UNIQUE (name, folder)
-);
-CREATE TABLE chunks (
-    download INTEGER NOT NULL REFERENCES downloads (id) ON DELETE CASCADE,
-    number INTEGER NOT NULL,
-    length INTEGER NOT NULL,
-    digest BLOB NOT NULL,               -- BLAKE3 of its bytes
-    source TEXT NOT NULL,               -- the address it came from
-    PRIMARY KEY (download, number)
-) WITHOUT ROWID;
-"""
+# what two downloads cannot have in common
+_WISH = "name = ? AND folder = ? AND content IS ?"
 
 
 class ChunkRecord(Struct, frozen=True):
@@ -69,6 +49,7 @@ class DownloadRecord(Struct, frozen=True, kw_only=True):
     path: str | None
     identity: Identity | None
     chunks: tuple[ChunkRecord, ...]
+    content: str | None = None  # the content id; None for one by the classic protocol
 
 
 class Index:
@@ -80,6 +61,7 @@ class Index:
         """Open or make it in the state folder.  Raises `StorageError`."""
         self.path = folder / INDEX_NAME
         self.was_damaged = False
+        self.hashes = HashStore(self.path)
         try:
             self._connection = self._open()
         except sqlite3.DatabaseError as error:
@@ -135,23 +117,42 @@ class Index:
             rows = self._connection.execute("SELECT * FROM downloads ORDER BY id").fetchall()
             return tuple(self._record(row) for row in rows)
 
-    def find_download(self, name: str, folder: Path) -> DownloadRecord | None:
-        """The download of this name into this folder, if there was one."""
+    def find_download(
+        self, name: str, folder: Path, content: str | None = None
+    ) -> DownloadRecord | None:
+        """The download of this name (and content id, or by none) into this folder, if any."""
         with self._errors():
             row = self._connection.execute(
-                "SELECT * FROM downloads WHERE name = ? AND folder = ?", (name, str(folder))
+                f"SELECT * FROM downloads WHERE {_WISH}", (name, str(folder), content)
             ).fetchone()
             return None if row is None else self._record(row)
 
-    def add_download(self, name: str, folder: Path) -> DownloadRecord:
-        """Begin to remember a download; a former one of that name and folder is forgotten."""
+    def add_download(self, name: str, folder: Path, content: str | None = None) -> DownloadRecord:
+        """Begin to remember a download; a former one of the same wish is forgotten."""
+        wish = (name, str(folder), content)
+        with self._errors(), self._connection:
+            self._connection.execute(f"DELETE FROM downloads WHERE {_WISH}", wish)
+            row = self._connection.execute(
+                "INSERT INTO downloads (name, folder, content, wanted) VALUES (?, ?, ?, 1)"
+                " RETURNING *",
+                wish,
+            ).fetchone()
+            return self._record(row)
+
+    def set_content(self, download: int, name: str, content: str) -> DownloadRecord:
+        """By which name and content id it is fetched from now on.
+
+        Another download of the same wish is forgotten.
+        """
         with self._errors(), self._connection:
             self._connection.execute(
-                "DELETE FROM downloads WHERE name = ? AND folder = ?", (name, str(folder))
+                "DELETE FROM downloads WHERE id <> ?1 AND name = ?2 AND content IS ?3"
+                " AND folder = (SELECT folder FROM downloads WHERE id = ?1)",
+                (download, name, content),
             )
             row = self._connection.execute(
-                "INSERT INTO downloads (name, folder, wanted) VALUES (?, ?, 1) RETURNING *",
-                (name, str(folder)),
+                "UPDATE downloads SET name = ?, content = ? WHERE id = ? RETURNING *",
+                (name, content, download),
             ).fetchone()
             return self._record(row)
 
@@ -183,8 +184,25 @@ class Index:
         self._update(
             "UPDATE downloads SET wanted = 0, path = ?, device = ?, inode = ?, size = ?,"
             " mtime_ns = ? WHERE id = ?",
-            *(str(path), *identity, download),
+            *(str(path), *stored(identity), download),
         )
+
+    # -- manifests
+
+    def save_manifest(self, manifest: Manifest) -> None:
+        """Remember the manifest of a content for as long as a download or a file has that id."""
+        self._update(
+            "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)",
+            *(manifest.content_id, manifest.size, manifest.digests),
+        )
+
+    def manifest(self, content: str) -> Manifest | None:
+        """The manifest of a content id, if it is remembered."""
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT size, digests FROM manifests WHERE content = ?", (content,)
+            ).fetchone()
+        return None if row is None else Manifest(*row)
 
     # -- below
 
@@ -205,10 +223,11 @@ class Index:
             wanted=bool(row["wanted"]),
             chunk_size=row["chunk_size"],
             path=row["path"],
-            identity=Identity(row["device"], row["inode"], row["size"], row["mtime_ns"])
+            identity=restored(row["device"], row["inode"], row["size"], row["mtime_ns"])
             if done
             else None,
             chunks=tuple(ChunkRecord(*chunk) for chunk in chunks),
+            content=row["content"],
         )
 
     @contextmanager
@@ -227,25 +246,15 @@ class Index:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            prepare(connection)
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if result != "ok":
+                raise sqlite3.DatabaseError(result)
             connection.execute("PRAGMA foreign_keys = ON")
-            self._check(connection)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in a new file; raise DatabaseError for a damaged or foreign one."""
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            with connection:
-                connection.executescript(_SCHEMA)
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif version != _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it is of version {version}, not {_SCHEMA_VERSION}")
-        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if result != "ok":
-            raise sqlite3.DatabaseError(result)
 
     def _set_aside(self, error: Exception) -> None:
         bad = self.path.with_name(self.path.name + ".bad")

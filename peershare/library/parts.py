@@ -13,10 +13,12 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from blake3 import blake3
-
+from peershare.content.blocks import BlockSet, block_range
+from peershare.content.chunks import ByteRange
+from peershare.content.manifest import Manifest, digest
 from peershare.errors import StorageError
 from peershare.library.files import (
     move_without_overwriting,
@@ -24,9 +26,10 @@ from peershare.library.files import (
     storage_errors,
     sync_folder,
 )
+from peershare.library.hashing import hash_range
 
 PART_FOLDER = ".peershare"
-_HASH_BYTES = 1 << 20
+_COPY_BYTES = 1 << 20
 
 
 def _current_umask() -> int:
@@ -37,6 +40,11 @@ def _current_umask() -> int:
 
 
 _FINAL_MODE = 0o666 & ~_current_umask()
+
+
+@lru_cache(maxsize=4)
+def _digest_of_zeros(length: int) -> bytes:
+    return digest(bytes(length))
 
 
 @dataclass(frozen=True)
@@ -148,38 +156,69 @@ class PartFile:
         """Have a worker that is reading give up soon: nobody waits for what becomes of it."""
         self._abandoned = True
 
-    def sync_and_hash(self, offset: int, length: int) -> bytes:
-        """Worker: put the range on the disk for good and return its BLAKE3 digest."""
+    def sync(self) -> None:
+        """Worker: put what was written on the disk for good.  Raises `StorageError`."""
         with storage_errors(self.path, "write to the disk"):
             os.fdatasync(self._descriptor)
+
+    def sync_and_hash(self, offset: int, length: int) -> bytes:
+        """Worker: put the range on the disk for good and return its BLAKE3 digest."""
+        self.sync()
         digest = self.hash(offset, length)
         if digest is None:
             raise StorageError(f"{self.path}: what was written cannot be read back")
         return digest
+
+    def abandoned(self) -> bool:
+        """Whether nobody waits for what a worker reads."""
+        return self._abandoned
 
     def hash(self, offset: int, length: int) -> bytes | None:
         """Worker: the BLAKE3 digest of a range.
 
         None if the file does not hold all of it, or it was abandoned meanwhile.
         """
-        hasher = blake3()
-        buffer = bytearray(min(_HASH_BYTES, max(length, 1)))
-        view = memoryview(buffer)
         with storage_errors(self.path, "read"):
-            while length:
-                count = os.preadv(self._descriptor, [view[: min(len(view), length)]], offset)
-                if count == 0 or self._abandoned:
-                    return None
-                hasher.update(view[:count])
-                offset += count
-                length -= count
-        return hasher.digest()
+            return hash_range(self._descriptor, offset, length, self.abandoned)
+
+    def check_blocks(self, manifest: Manifest) -> BlockSet:
+        """Worker: which blocks are there and right; see `right_blocks`."""
+        total = manifest.block_count
+        return BlockSet(total, self.right_blocks(manifest, 0, total))
+
+    def right_blocks(self, manifest: Manifest, first: int, count: int) -> list[int]:
+        """Worker: which of `count` blocks from `first` on are there and right.
+
+        Once it is abandoned the rest is not looked at.  Raises `StorageError`.
+        """
+        held: list[int] = []
+        with storage_errors(self.path, "read"):
+            for index in range(first, first + count):
+                where = block_range(index, manifest.size)
+                if self._is_hole(where):
+                    found = _digest_of_zeros(where.length) if where.stop <= self.size else None
+                else:
+                    found = self.hash(where.start, where.length)
+                if self._abandoned:
+                    break
+                if found == manifest.digest_of(index):
+                    held.append(index)
+        return held
+
+    def _is_hole(self, where: ByteRange) -> bool:
+        """Whether nothing was ever written there.  Raises `OSError`."""
+        try:
+            return os.lseek(self._descriptor, where.start, os.SEEK_DATA) >= where.stop
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nothing from there on
+                raise
+            return True
 
     def move(self, source: int, target: int, length: int) -> None:
         """Worker: copy a range to another place in the file; the two must not overlap."""
         while length:
             with storage_errors(self.path, "read"):
-                data = os.pread(self._descriptor, min(length, _HASH_BYTES), source)
+                data = os.pread(self._descriptor, min(length, _COPY_BYTES), source)
             if not data or self._abandoned:
                 raise StorageError(f"{self.path}: what was written cannot be read back")
             self.write_at(data, target)

@@ -28,6 +28,10 @@ class Remarks:
         """A file cannot be told in the classic world."""
         self._say(f"{display(name)} is not announced to classic peers: {problem}")
 
+    def unoffered(self, name: str, problem: str) -> None:
+        """A file cannot be offered to native peers."""
+        self._say(f"{display(name)} is not offered to native peers: {problem}")
+
     def scanned(self, found: FolderScan) -> None:
         """What a scan left out."""
         if found.problem:

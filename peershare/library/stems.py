@@ -28,9 +28,18 @@ class Stems:
         """The stem of a key that has one."""
         return self._by_key.get(key)
 
-    def order(self) -> dict[str, int]:
-        """Every key with its place in the order of first announcement."""
-        return {key: place for place, key in enumerate(self._by_key)}
+    def key_of(self, stem: str) -> str | None:
+        """Whose stem this is."""
+        return self._by_stem.get(stem)
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Every key and its stem, in the order of first announcement."""
+        return self._by_key.items()
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """What these keys stand for is there (again): their stems are not given away."""
+        for key in keys:
+            self._gone_at.pop(key, None)
 
     def assign(self, wanted: Iterable[tuple[str, str]], now: float) -> dict[str, str]:
         """Give each (key, file name) a stem; return the reasons of those that cannot have one.
@@ -40,21 +49,22 @@ class Stems:
         """
         refused: dict[str, str] = {}
         new: dict[str, str] = {}
-        reclaimed: list[str] = []
+        taken: set[str] = set()
+        reclaimed: dict[str, None] = {}
         wanted = tuple(wanted)
-        for key, _ in wanted:
-            self._gone_at.pop(key, None)  # all of them are here, before any stem is given away
+        self.expect(key for key, _ in wanted)
         for key, name in wanted:
             if key in self._by_key or key in new:
                 continue
-            stem = self._free_stem(name, now, new, reclaimed)
+            stem = self._free_stem(name, now, taken, reclaimed)
             problem = stem_problem(stem)
             if problem is not None:
                 refused[key] = problem
             else:
                 new[key] = stem
+                taken.add(stem)
         if reclaimed:
-            self._index.drop_stems(reclaimed)
+            self._index.drop_stems(list(reclaimed))
             for key in reclaimed:
                 del self._by_stem[self._by_key.pop(key)]
                 self._gone_at.pop(key, None)
@@ -83,9 +93,8 @@ class Stems:
         self._gone_at.pop(new_key, None)
         self._gone_at.pop(key, None)
 
-    def _free_stem(self, name: str, now: float, new: dict[str, str], reclaimed: list[str]) -> str:
+    def _free_stem(self, name: str, now: float, taken: set[str], reclaimed: dict[str, None]) -> str:
         """The first of STEM, STEM.EXT, STEM.EXT (2) … that nobody is told under."""
-        taken = set(new.values())
         stem = split_name(name)[0]
         number = 1
         while True:
@@ -93,7 +102,7 @@ class Stems:
             if stem not in taken and (key is None or key in reclaimed):
                 return stem
             if stem not in taken and key is not None and self._forgotten(key, now):
-                reclaimed.append(key)
+                reclaimed[key] = None
                 return stem
             number += 1
             stem = name if stem != name and number == 2 else f"{name} ({number})"

@@ -1,6 +1,7 @@
 """Framing of a native session: newline-delimited messages, raw bytes where one declares them.
 
-Pure: bytes in, in however many pieces; each is looked at once.  Not for: what they mean.
+Pure: bytes in, in however many pieces; each is looked at once.  Blank lines, and blanks before a
+message, are skipped.  Not for: what they mean.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from peershare.errors import PeerError, Reason
 
 # With its newline; what is longer is no message.
 MAX_MESSAGE_BYTES = 65_536
+# Most messages are shorter than this; what is behind them is not copied.
+_PIECE_BYTES = 1_024
 
 
 class FrameDecoder:
@@ -41,23 +44,27 @@ class FrameDecoder:
                 view = self._feed_line(view)
 
     def _feed_line(self, view: memoryview) -> memoryview:
-        """Take bytes up to the end of the line; what is behind it."""
-        room = MAX_MESSAGE_BYTES - len(self._buffer)
-        head = bytes(view[:room])
-        end = head.find(b"\n")
+        """Take bytes up to the end of the line, or a piece of it; what is behind them."""
+        piece = bytes(view[:_PIECE_BYTES])
+        if not self._buffer:
+            blank = len(piece) - len(piece.lstrip())
+            if blank:
+                return view[blank:]
+        end = piece.find(b"\n")
+        length = len(piece) if end < 0 else end + 1
+        # Without its newline, a line is one byte shorter.
+        if len(self._buffer) + length + (end < 0) > MAX_MESSAGE_BYTES:
+            self.stop()
+            raise PeerError(
+                Reason.BAD_MESSAGE, f"sent a message longer than {MAX_MESSAGE_BYTES} bytes"
+            )
         if end < 0:
-            if len(head) == room:
-                self.stop()
-                raise PeerError(
-                    Reason.BAD_MESSAGE, f"sent a message longer than {MAX_MESSAGE_BYTES} bytes"
-                )
-            self._buffer += head
-            return view[len(head) :]
-        line = bytes(self._buffer) + head[:end]
-        self._buffer.clear()
-        if line.strip():
+            self._buffer += piece
+        else:
+            line = bytes(self._buffer) + piece[:end]
+            self._buffer.clear()
             self._on_line(line)
-        return view[end + 1 :]
+        return view[length:]
 
     def expect_raw(self, count: int) -> None:
         """The next `count` bytes are raw; to be called from within `on_line`."""

@@ -13,22 +13,27 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from peershare.content.blocks import MAX_BLOCK_BYTES, MAX_CONTENT_BYTES
+from peershare.content.blocks import MAX_BLOCK_BYTES, MAX_CONTENT_BYTES, block_count
+from peershare.content.manifest import DIGEST_BYTES
+from peershare.content.names import display
 from peershare.errors import PeerError, Reason
 from peershare.wire.framing import MAX_MESSAGE_BYTES
 
 VERSIONS = (1,)
 # More runs of blocks than this are told in several messages.
 MAX_RUNS = 512
+# So many blocks has the largest content; no message names more, repeated ones included.
+MAX_BLOCKS = block_count(MAX_CONTENT_BYTES)
 MAX_RECEIVERS = 50
 
 Natural = Annotated[int, Meta(ge=0, le=MAX_CONTENT_BYTES)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_CONTENT_BYTES)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Version = Annotated[int, Meta(ge=0, le=1_000)]
-ContentId = Annotated[str, Meta(pattern="^b3:[0-9a-f]{64}$")]
-Digest = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]  # of a catalogue; "" is none
-Token = Annotated[str, Meta(pattern="^[0-9a-f]{0,64}$")]  # peer and instance ids
+ContentId = Annotated[str, Meta(pattern=r"^b3:[0-9a-f]{64}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]  # of a catalogue; "" is none
+Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}\Z")]  # peer and instance ids
+Address = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}\Z")]
 Text = Annotated[str, Meta(max_length=1_000)]
 Run = tuple[Natural, Positive]  # the first block, and how many
 Runs = Annotated[tuple[Run, ...], Meta(max_length=MAX_RUNS)]
@@ -36,6 +41,22 @@ Runs = Annotated[tuple[Run, ...], Meta(max_length=MAX_RUNS)]
 
 class Message(Struct, frozen=True, tag_field="type"):
     """Base of all messages; the key `type` says which one it is."""
+
+
+class BlockMessage(Message, frozen=True, kw_only=True):
+    """Base of those that name blocks of a content."""
+
+    content: ContentId
+    blocks: Runs
+
+    def __post_init__(self) -> None:
+        _check_runs(self.blocks)
+
+
+def _check_runs(pairs: Runs) -> None:
+    """Raise ValueError if no content has these blocks, or not so many."""
+    if sum(count for _, count in pairs) > MAX_BLOCKS or any(sum(p) > MAX_BLOCKS for p in pairs):
+        raise ValueError(f"names blocks beyond the {MAX_BLOCKS} that a content can have")
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -70,6 +91,9 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     manifest: bool = False
     have: Runs = ()
 
+    def __post_init__(self) -> None:
+        _check_runs(self.have)
+
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     """We want nothing more of this content."""
@@ -77,18 +101,12 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     content: ContentId
 
 
-class GetBlocks(Message, frozen=True, kw_only=True, tag="get_blocks"):
+class GetBlocks(BlockMessage, frozen=True, kw_only=True, tag="get_blocks"):
     """Send these blocks, in this order."""
 
-    content: ContentId
-    blocks: Runs
 
-
-class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
+class Cancel(BlockMessage, frozen=True, kw_only=True, tag="cancel"):
     """Do not send these blocks, if they are not on their way yet; there is no answer."""
-
-    content: ContentId
-    blocks: Runs
 
 
 # -- answers
@@ -119,10 +137,17 @@ class Content(Message, frozen=True, kw_only=True, tag="content"):
     length: Natural
     digests: Natural = 0
     bitmap: Natural = 0
-    receivers: Annotated[
-        tuple[tuple[Annotated[str, Meta(max_length=45)], Port], ...], Meta(max_length=MAX_RECEIVERS)
-    ] = ()
+    receivers: Annotated[tuple[tuple[Address, Port], ...], Meta(max_length=MAX_RECEIVERS)] = ()
     steered: bool = False
+
+    def __post_init__(self) -> None:
+        count = block_count(self.size)
+        if (
+            self.digests not in (0, count * DIGEST_BYTES)
+            or self.bitmap not in (0, -(-count // 8))
+            or self.length != self.digests + self.bitmap
+        ):
+            raise ValueError("declares raw bytes that do not belong to its size")
 
 
 class Block(Message, frozen=True, kw_only=True, tag="block"):
@@ -133,18 +158,12 @@ class Block(Message, frozen=True, kw_only=True, tag="block"):
     length: Annotated[int, Meta(ge=1, le=MAX_BLOCK_BYTES)]
 
 
-class Have(Message, frozen=True, kw_only=True, tag="have"):
+class Have(BlockMessage, frozen=True, kw_only=True, tag="have"):
     """We have these blocks now, too."""
 
-    content: ContentId
-    blocks: Runs
 
-
-class Grant(Message, frozen=True, kw_only=True, tag="grant"):
+class Grant(BlockMessage, frozen=True, kw_only=True, tag="grant"):
     """These blocks are yours to ask for (see `Content.steered`)."""
-
-    content: ContentId
-    blocks: Runs
 
 
 class Open(Message, frozen=True, kw_only=True, tag="open"):
@@ -166,15 +185,22 @@ class Problem(Message, frozen=True, kw_only=True, tag="error"):
     content: Annotated[str, Meta(max_length=67)] = ""
     blocks: Runs = ()
 
+    def __post_init__(self) -> None:
+        _check_runs(self.blocks)
+
 
 Request: TypeAlias = Hello | GetCatalogue | Join | Leave | GetBlocks | Cancel
 Answer: TypeAlias = Hello | Catalogue | Content | Block | Have | Grant | Open | Problem
 
 
 class Unknown(Struct, frozen=True):
-    """A message of a type that we do not know: from a later version, perhaps."""
+    """A message of a type that we do not know: from a later version, perhaps.
+
+    `length` raw bytes follow it; they are to be skipped.
+    """
 
     type: Annotated[str, Meta(max_length=40)]
+    length: Annotated[int, Meta(ge=0, le=MAX_BLOCK_BYTES)] = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -217,4 +243,6 @@ def _decode(decoder: msgspec.json.Decoder[Any], known: set[str], line: bytes) ->
     else:
         if told.type not in known:
             return told
-    raise PeerError(Reason.BAD_MESSAGE, f"sent a message that is none: {problem}") from None
+    raise PeerError(
+        Reason.BAD_MESSAGE, f"sent a message that is none: {display(problem)}"
+    ) from None

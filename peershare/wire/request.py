@@ -1,13 +1,16 @@
 """Classic requests: how we ask for a chunk, and how we read what others ask (2.3.0-C, 2.4.0-B).
 
-Pure: bytes in, a name out, and back.  Not for: deciding whether the chunk is there, nor
-for what the answer looks like (raw bytes; there is nothing to encode).
+Pure: bytes in, a name out, and back.  A native session begins on the same port, with a `hello`
+where a classic client has its request; the first object tells which of the two it is.
+Not for: deciding whether the chunk is there, nor for what the answer looks like (raw bytes; there
+is nothing to encode), nor for what a `hello` says (messages).
 """
 
 from __future__ import annotations
 
 import json
 import re
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -39,6 +42,14 @@ class _Request(Struct):
     with_hyphen: Raw = field(default=Raw(), name="requested-content")
     filename: Raw = Raw()
     chunk: Raw = Raw()
+    type: Raw = Raw()
+
+
+class Greeting(NamedTuple):
+    """The `hello` of a native session as it came, and what came behind it in the same bytes."""
+
+    line: bytes
+    rest: bytes
 
 
 _decode = msgspec.json.Decoder(_Request).decode
@@ -88,12 +99,13 @@ class RequestDecoder:
         """Whether what came begins like a JSON object, as every classic client does."""
         return self._started
 
-    def feed(self, data: bytes) -> str | None:
+    def feed(self, data: bytes) -> str | Greeting | None:
         """Take the next bytes; return the requested name as soon as its object is complete.
 
         Whitespace and a byte order mark before the object are skipped, what comes after it is
-        ignored (and so is all that is fed later).  Raises `PeerError` (bad-request) as soon
-        as it is seen that no request can come of it, and again ever after.
+        ignored (and so is all that is fed later).  An object without any key of a request whose
+        `type` is "hello" gives a `Greeting`, with all that came after it.  Raises `PeerError`
+        (bad-request) as soon as it is seen that no request can come of it, and again ever after.
         """
         if self._error is not None:
             raise self._error
@@ -103,16 +115,18 @@ class RequestDecoder:
         self._taken += len(data)
         self._buffer += data[:room]
         try:
-            name = self._read()
-            if name is None and len(data) > room:
+            first = self._read()
+            if first is None and len(data) > room:
                 raise _bad(f"the request is longer than {MAX_REQUEST_BYTES} bytes")
         except PeerError as error:
             self._error = error
             self._buffer = bytearray()
             raise
-        return name
+        if isinstance(first, Greeting) and len(data) > room:
+            return Greeting(first.line, first.rest + data[room:])
+        return first
 
-    def _read(self) -> str | None:
+    def _read(self) -> str | Greeting | None:
         if not self._started and not self._start():
             return None
         while self._position < len(self._buffer):
@@ -173,14 +187,17 @@ class RequestDecoder:
             raise _bad("the request is no JSON")
         return not self._closers
 
-    def _finish(self) -> str:
-        """The name in the object that is now complete."""
+    def _finish(self) -> str | Greeting:
+        """What the object says that is now complete."""
         text = bytes(self._buffer[: self._position])
+        rest = bytes(self._buffer[self._position :])
         self._done = True
         self._buffer = bytearray()
         try:
-            told = msgspec.structs.astuple(_decode(text.decode()))
-            name = next((_decode_name(raw) for raw in told if len(raw)), "")
+            *names, kind = msgspec.structs.astuple(_decode(text.decode()))
+            name = next((_decode_name(raw) for raw in names if len(raw)), None)
+            if name is None and len(kind) and _decode_name(kind) == "hello":
+                return Greeting(text, rest)
         except (ValueError, RecursionError) as error:
             raise _bad(f"the request is no JSON that we know: {error}") from None
         if not name:

@@ -18,10 +18,11 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 
 from peershare.control.server import ControlService
-from peershare.errors import AmbiguousNameError
+from peershare.errors import AmbiguousContentError, AmbiguousNameError
 from peershare.settings import Settings
 from peershare.state import StateLock
 from peershare.status import (
+    FINAL_STATES,
     ChunkState,
     ChunkStatus,
     ContentsChanged,
@@ -30,7 +31,7 @@ from peershare.status import (
     Notice,
     NoticeKind,
 )
-from tests.control.fake_node import FakeNode, a_content
+from tests.control.fake_node import FakeNode, a_choice, a_content, a_result
 
 LIFETIME_SECONDS = 120.0
 STEP_SECONDS = 0.12
@@ -52,13 +53,20 @@ class StoryNode(FakeNode, Service):
         self.refusals["vague"] = AmbiguousNameError(
             "vague fits several contents: vague.jpg, vague.png", ("vague.jpg", "vague.png")
         )
+        both = (a_choice(1), a_choice(2))
+        self.refusals["twice"] = AmbiguousContentError("twice fits 2 different contents", both)
+        self.verified = (a_result("bee.mp4"), a_result(state="changed", detail="it was b3:2"))
 
-    def start_download(self, name: str, folder: Path | None) -> DownloadStatus:
+    def start_download(
+        self, name: str, folder: Path | None, *, sequential: bool = False
+    ) -> DownloadStatus:
         for status in self.started.values():
-            if status.name == name and status.state is DownloadState.DOWNLOADING:
+            if status.name == name and status.state not in FINAL_STATES:
                 return status
-        status = super().start_download(name, folder)
+        status = super().start_download(name, folder, sequential=sequential)
         story: Callable[[str, str], None] = getattr(self, f"tell_{name}", self.tell_forest)
+        if name.startswith("b3:"):
+            story = self.tell_swarm
         later(0.0, story, status.id, name)
         return status
 
@@ -76,6 +84,19 @@ class StoryNode(FakeNode, Service):
         text = f"{name}_2: {FIRST} refused the connection, trying {SECOND}"
         later(3.5 * STEP_SECONDS, self.notify, identifier, NoticeKind.FAILOVER, text)
         later(11 * STEP_SECONDS, self.finish, identifier, name)
+
+    def tell_swarm(self, identifier: str, name: str) -> None:
+        """Two peers give at once, every byte is checked."""
+        for step in range(1, 11):
+            later(step * STEP_SECONDS, self.swarm, identifier, step * 100_000)
+        later(11 * STEP_SECONDS, self.finish, identifier, name)
+
+    def swarm(self, identifier: str, received: int) -> None:
+        self.receive(identifier, received)
+        given = {FIRST: received // 4, SECOND: received - received // 4}
+        peers = (FIRST, SECOND)
+        content = a_choice().id
+        self.change(identifier, given=given, peers=peers, content=content, verified=True)
 
     def tell_nobody(self, identifier: str, name: str) -> None:
         """Nobody tells of it."""

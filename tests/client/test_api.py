@@ -8,13 +8,20 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 
-from peershare.client.api import SILENCE_SECONDS, ApiClient, EventFeed, RefusedError
+from peershare.client.api import ApiClient, RefusedError
+from peershare.client.feed import SILENCE_SECONDS, EventFeed
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
 from peershare.control.controlfile import ControlFile
-from peershare.errors import AmbiguousNameError, BadNameError, StorageError
+from peershare.errors import (
+    AmbiguousContentError,
+    AmbiguousNameError,
+    BadNameError,
+    StorageError,
+    UnknownContentError,
+)
 from peershare.status import ContentsChanged, DownloadState, Event
 from tests.client.doubles import until
-from tests.control.fake_node import a_download
+from tests.control.fake_node import a_choice, a_content, a_download, a_result
 from tests.control.http import ADDRESS, ServiceTestCase
 
 
@@ -39,17 +46,37 @@ class CallsTests(ServiceTestCase):
         self.assertIs((await self.client.stop("1")).state, DownloadState.STOPPED)
         self.assertEqual((await self.client.share("/tmp/x.txt")).name, "x.txt")
 
+    async def test_patterns(self) -> None:
+        """A pattern reaches the node as it was typed."""
+        self.node.known = (a_content("Wäld & co.png"), a_content("bee.mp4"))
+        self.assertEqual(await self.client.contents("Wäld & *"), self.node.known[:1])
+
+    async def test_verify(self) -> None:
+        """What hashing showed, of one file or all."""
+        self.node.verified = (a_result(),)
+        self.assertEqual(await self.client.verify("forest.png"), (a_result(),))
+        await self.client.verify(None)
+        self.assertEqual(self.node.asked, [("verify", "forest.png"), ("verify", None)])
+
+    async def test_sequential(self) -> None:
+        """The order of the bytes is a wish of its own."""
+        await self.client.start("forest", None, sequential=True)
+        self.assertEqual(self.node.asked, [("start", "forest", None, "sequential")])
+
     async def test_refusals(self) -> None:
         """A refusal has the service's sentence, the exact names, and an exit status."""
         for error, status in (
             (BadNameError("no name"), ExitStatus.USAGE),
-            (AmbiguousNameError("which?", ("a", "b")), ExitStatus.FAILED),
+            (AmbiguousNameError("which?", ("a", "b")), ExitStatus.AMBIGUOUS),
+            (AmbiguousContentError("which?", (a_choice(), a_choice(2))), ExitStatus.AMBIGUOUS),
+            (UnknownContentError("nobody"), ExitStatus.NOT_FOUND),
             (StorageError("disk full"), ExitStatus.FAILED),
         ):
             self.node.refusals["x"] = error
             caught = await self.refusal()
             self.assertEqual((str(caught), caught.status), (str(error), status))
             self.assertEqual(caught.choices, getattr(error, "choices", ()))
+            self.assertEqual(caught.candidates, getattr(error, "candidates", ()))
 
     async def refusal(self) -> RefusedError:
         try:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
+from peershare.client import following
+from peershare.client.following import Follower
 from peershare.client.outcome import ExitStatus, Outcome
-from peershare.errors import AmbiguousNameError, BadNameError
+from peershare.errors import (
+    AmbiguousContentError,
+    AmbiguousNameError,
+    BadNameError,
+    UnknownContentError,
+)
 from peershare.status import ChunkState, ChunkStatus, DownloadState, Notice, NoticeKind
 from tests.client.doubles import ClientTestCase, until
-from tests.control.fake_node import NOTHING_YET, FakeNode
+from tests.control.fake_node import NOTHING_YET, FakeNode, a_choice
 
 DONE = DownloadState.DONE
 DOWNLOADING = DownloadState.DOWNLOADING
@@ -51,7 +59,7 @@ class FollowerTests(ClientTestCase):
         """What happens between the request and its answer is not lost."""
         begin = self.node.start_download
 
-        def start_and_finish(name: str, folder: object) -> object:
+        def start_and_finish(name: str, folder: object, **_: object) -> object:
             status = begin(name, None)
             self.node.emit(a_notice(status.id, "quick"))
             self.node.change(status.id, state=DONE, path="/share/forest")
@@ -65,7 +73,7 @@ class FollowerTests(ClientTestCase):
     async def test_done_at_once(self) -> None:
         """What a former run completed is done in the answer."""
         begin = self.node.start_download
-        self.node.start_download = lambda name, folder: self.node.change(
+        self.node.start_download = lambda name, folder, **_: self.node.change(
             begin(name, folder).id, state=DONE, path="/share/forest"
         )
         outcome = await (await self.begin())
@@ -77,7 +85,7 @@ class FollowerTests(ClientTestCase):
         self.node.start_download("forest", None)
         self.node.change("1", state=DownloadState.STOPPED)
 
-        def again(name: str, folder: object) -> object:
+        def again(name: str, folder: object, **_: object) -> object:
             self.node.asked.append(("start", name, folder))
             return self.node.change("1", state=DownloadState.SEARCHING)
 
@@ -104,8 +112,96 @@ class FollowerTests(ClientTestCase):
         outcome = await (await self.begin("../x"))
         self.assertEqual(outcome.status, ExitStatus.USAGE)
         outcome = await self.follower.get("forest", None)
-        self.assertEqual(outcome.status, ExitStatus.FAILED)
+        self.assertEqual(outcome.status, ExitStatus.AMBIGUOUS)
         self.assertEqual(outcome.choices, ("forest.jpg", "forest.png"))
+
+    async def test_several_contents(self) -> None:
+        """Where a name fits several contents and nobody can be asked, they are the outcome."""
+        both = (a_choice(1), a_choice(2))
+        self.node.refusals["forest"] = AmbiguousContentError("forest fits 2 contents", both)
+        outcome = await (await self.begin())
+        self.assertEqual(outcome.status, ExitStatus.AMBIGUOUS)
+        self.assertEqual(outcome.candidates, both)
+        self.assertIn("fits 2 contents", outcome.message)
+
+    async def test_one_of_several(self) -> None:
+        """Who is asked chooses by its id; it is still called what it was called."""
+        both = (a_choice(1), a_choice(2))
+        self.node.refusals["forest"] = AmbiguousContentError("forest fits 2 contents", both)
+        asked: list[object] = []
+
+        async def choose(name: str, candidates: object) -> object:
+            asked.append((name, candidates))
+            return both[1]
+
+        self.follower = self.another_follower(choose)
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        self.assertEqual(asked, [("forest", both)])
+        self.assertEqual(self.node.asked, [("start", both[1].id, None)])
+        self.node.change("1", state=DONE, path="/share/forest.png", verified=True)
+        outcome = await got
+        self.assertEqual((outcome.name, outcome.verified), ("forest", True))
+
+    async def test_none_of_several(self) -> None:
+        """Who wants none of them gets none."""
+        both = (a_choice(1), a_choice(2))
+        self.node.refusals["forest"] = AmbiguousContentError("forest fits 2 contents", both)
+
+        async def choose(name: str, candidates: object) -> None:
+            return None
+
+        self.follower = self.another_follower(choose)
+        outcome = await (await self.begin())
+        self.assertEqual((outcome.status, outcome.candidates), (ExitStatus.AMBIGUOUS, ()))
+        self.assertEqual(self.node.asked, [])
+
+    def another_follower(self, choose: object) -> Follower:
+        chooser = type("Asked", (), {"choose": staticmethod(choose)})()
+        return Follower(self.session, reactor, self.limits, self.report, chooser=chooser)
+
+    async def test_several_contents_later(self) -> None:
+        """A name that is told twice while it is waited for is not taken from either."""
+        got = await self.begin()
+        await until(lambda: self.report.told)
+        both = (a_choice(1), a_choice(2))
+        self.node.refusals["forest"] = AmbiguousContentError("forest fits 2 contents", both)
+        outcome = await got
+        self.assertEqual((outcome.status, outcome.candidates), (ExitStatus.AMBIGUOUS, both))
+        self.assertIn(("stop", "1"), self.node.asked)
+
+    async def test_unknown_id(self) -> None:
+        """An id that nobody has told is waited for as a name is."""
+        self.limits.wait = 0.3
+        identifier = a_choice(1).id
+        self.node.refusals[identifier] = UnknownContentError("nobody has told it yet")
+        outcome = await (await self.begin(identifier))
+        self.assertEqual(outcome.status, ExitStatus.NOT_FOUND)
+        self.assertIn("nobody has told it yet", outcome.message)
+        self.assertIn("waiting up to 0.3 s", self.told())
+
+    async def test_id_that_comes(self) -> None:
+        """It is fetched as soon as somebody tells it."""
+        identifier = a_choice(1).id
+        self.node.refusals[identifier] = UnknownContentError("nobody has told it yet")
+        self.patch(following, "_POLL_SECONDS", 0.05)
+        await self.session.open()
+        got = Deferred.fromCoroutine(self.follower.get(identifier, None))
+        await until(lambda: self.report.told)
+        del self.node.refusals[identifier]
+        await until(lambda: self.node.asked)
+        self.node.change("1", state=DONE, path="/share/forest.png")
+        self.assertEqual((await got).status, ExitStatus.DONE)
+
+    async def test_own_node_settles(self) -> None:
+        """A node that has just begun is given the time to hear who is there, once."""
+        self.hosting.is_own = True
+        self.patch(following, "_SETTLE_SECONDS", 0.2)
+        both = (a_choice(1), a_choice(2))
+        refusal = AmbiguousContentError("forest fits 2 contents", both)
+        reactor.callLater(0.1, self.node.refusals.__setitem__, "forest", refusal)
+        outcome = await (await self.begin())
+        self.assertEqual(outcome.candidates, both)
 
     async def test_not_found(self) -> None:
         """A name that nobody tells within --wait is not found, and the wish is withdrawn."""
@@ -199,7 +295,7 @@ class FollowerTests(ClientTestCase):
         """What somebody else had begun goes on when we leave."""
         self.node.start_download("forest", None)
         begin = self.node.asked.append
-        self.node.start_download = lambda name, folder: (
+        self.node.start_download = lambda name, folder, **_: (
             begin(("start", name, folder)),
             self.node.started["1"],
         )[1]

@@ -21,11 +21,15 @@ from peershare.client.wording import (
     json_text,
     kept_text,
     rate_text,
+    short_id,
     size_text,
     span_text,
 )
+from peershare.content.manifest import id_query
 from peershare.status import ChunkState, ChunkStatus, DownloadState
 from tests.control.fake_node import NOTHING_YET, a_download
+
+AN_ID = "b3:" + "0123456789abcdef" * 4
 
 
 def held(*sources: str) -> tuple[ChunkStatus, ...]:
@@ -66,13 +70,38 @@ class WordingTests(SynchronousTestCase):
         )
         one = a_download(size=10, given={"198.18.0.2": 10}, chunks=held("198.18.0.2"))
         self.assertEqual(done_text(one, None), "done, 10 B from 198.18.0.2")
-        self.assertEqual(done_text(a_download(size=10), 1.0), "it was complete already (10 B)")
+        self.assertEqual(
+            done_text(a_download(size=10), 1.0),
+            "it was complete already (10 B); nothing was transferred",
+        )
+
+    def test_done_verified(self) -> None:
+        """Where bytes come from everybody at once, it says how much of them each gave."""
+        given = {"198.18.0.2": 250, "198.18.0.3": 750}
+        status = a_download(content=AN_ID, size=1_000, given=given)
+        self.assertEqual(
+            done_text(status, 2.5),
+            "done, 1.0 kB in 2.5 s from 198.18.0.3 (75%) and 198.18.0.2 (25%)",
+        )
+        one = a_download(content=AN_ID, size=1_000, given={"198.18.0.2": 1_000})
+        self.assertEqual(done_text(one, None), "done, 1.0 kB from 198.18.0.2")
+        many = {f"198.18.0.{number}": 100 - number for number in range(2, 42)}
+        text = done_text(a_download(content=AN_ID, size=1_000, given=many), None)
+        self.assertTrue(text.endswith("198.18.0.6 (3%) and 35 others"), text)
+
+    def test_short_ids(self) -> None:
+        """Enough of an id to ask for it by."""
+        self.assertEqual(short_id(AN_ID), AN_ID[:15])
+        self.assertIsNotNone(id_query(short_id(AN_ID)))
+        self.assertEqual(short_id(""), "")
 
     def test_kept(self) -> None:
         """What is not done says what stays, and where."""
         status = a_download(received=5, chunks=(*held("198.18.0.2"), *NOTHING_YET[1:]))
         self.assertIn("1 of 5 chunks stays in /share/.peershare", kept_text(status))
         self.assertIn("nothing", kept_text(a_download()))
+        status = a_download(content=AN_ID, received=2_000, size=8_000)
+        self.assertIn("part file with 2.0 kB of 8.0 kB stays in /share", kept_text(status))
 
     def test_hostile_names(self) -> None:
         """Names and addresses from peers are made safe wherever they are shown."""
@@ -97,14 +126,15 @@ class WordingTests(SynchronousTestCase):
 class WorstTests(SynchronousTestCase):
     def test_ranking(self) -> None:
         """An interruption beats a failure, that a wrong name, that one nobody has."""
-        order = [ExitStatus.INTERRUPTED, ExitStatus.FAILED, ExitStatus.USAGE, ExitStatus.NOT_FOUND]
+        order = [ExitStatus.INTERRUPTED, ExitStatus.FAILED, ExitStatus.USAGE]
+        order += [ExitStatus.AMBIGUOUS, ExitStatus.NOT_FOUND]
         for position, status in enumerate(order):
             self.assertIs(worst([ExitStatus.DONE, *order[position:]]), status)
         self.assertIs(worst([]), ExitStatus.DONE)
 
     def test_numbers(self) -> None:
         """The numbers are what the manual says."""
-        self.assertEqual([int(status) for status in ExitStatus], [0, 1, 2, 3, 130, 143])
+        self.assertEqual([int(status) for status in ExitStatus], [0, 1, 2, 3, 4, 130, 143])
 
 
 class PatienceTests(SynchronousTestCase):
@@ -177,6 +207,9 @@ class ParseLineTests(SynchronousTestCase):
             ("  my forest.png  ", Request("get", "my forest.png")),
             ("list", Request("list")),
             ("list of birds", Request("get", "list of birds")),
+            ("list *.png", Request("list", "*.png")),
+            ("verify", Request("verify")),
+            ("verify my forest.png", Request("verify", "my forest.png")),
             ("listing", Request("get", "listing")),
             ("get list", Request("get", "list")),
             ("get", Request("get")),

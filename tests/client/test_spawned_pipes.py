@@ -10,6 +10,7 @@ import time
 
 from tests.client.serve_fake import WARNING
 from tests.client.spawned import PATIENCE_SECONDS, SpawnedTestCase
+from tests.control.fake_node import a_choice
 
 
 class CommandTests(SpawnedTestCase):
@@ -25,8 +26,8 @@ class CommandTests(SpawnedTestCase):
             (
                 0,
                 "",
-                "forest\t5/5\t?\t198.18.0.2, 198.18.0.3\nforge\t5/5\t?\t198.18.0.2\n"
-                "mine.txt\t5/5\t1.2 kB\tyou\n",
+                "forest\t5/5\t?\t198.18.0.2, 198.18.0.3\t-\nforge\t5/5\t?\t198.18.0.2\t-\n"
+                "mine.txt\t5/5\t1.2 kB\tyou\t-\n",
             ),
         )
         listed = json.loads(self.run_client("list", "--json").stdout)
@@ -34,11 +35,34 @@ class CommandTests(SpawnedTestCase):
 
     def test_peers_and_history(self) -> None:
         """So it is with peers and history, and the limit holds."""
-        self.assertTrue(self.run_client("peers").stdout.startswith("198.18.0.2\t1.5 s ago\t"))
+        self.assertTrue(
+            self.run_client("peers").stdout.startswith("198.18.0.2\tclassic\t1.5 s ago\t")
+        )
         self.assertEqual(len(json.loads(self.run_client("peers", "--json").stdout)), 1)
         self.assertEqual(len(self.run_client("history").stdout.splitlines()), 2)
         past = json.loads(self.run_client("history", "--limit", "1", "--json").stdout)
         self.assertEqual([entry["chunk"] for entry in past], ["forest_1"])
+
+    def test_patterns(self) -> None:
+        """A pattern picks; where nothing fits, that is said."""
+        done = self.run_client("list", "for*")
+        self.assertEqual(
+            [line.split("\t")[0] for line in done.stdout.splitlines()], ["forest", "forge"]
+        )
+        done = self.run_client("list", "x*")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("has a name like x*", done.stderr)
+
+    def test_verify(self) -> None:
+        """What is not as it was is told, and is a failure."""
+        done = self.run_client("verify")
+        self.assertEqual(done.returncode, 1)
+        lines = done.stdout.splitlines()
+        self.assertTrue(lines[0].startswith("bee.mp4\tunchanged\t1.0 kB\tb3:1"), lines)
+        self.assertTrue(lines[1].endswith("it was b3:2"), lines)
+        self.assertIn("1 of 2 files", done.stderr)
+        results = json.loads(self.run_client("verify", "forest.png", "--json").stdout)
+        self.assertEqual([result["state"] for result in results], ["unchanged", "changed"])
 
     def test_share(self) -> None:
         """A file is shared by its path, made absolute here; several are one JSON value."""
@@ -94,10 +118,29 @@ class GetTests(SpawnedTestCase):
         self.assertIn("nobody: not found", done.stderr)
 
     def test_ambiguous(self) -> None:
-        """A name for several contents fails and names them."""
+        """A name for several files is refused, and their names are told."""
         done = self.run_client("get", "vague")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (4, ""))
         self.assertIn("vague.jpg, vague.png", done.stderr)
+
+    def test_several_contents(self) -> None:
+        """Two contents of one name are listed, and nothing is fetched."""
+        done = self.run_client("get", "twice")
+        self.assertEqual(done.returncode, 4)
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        self.assertEqual([row[0] for row in rows], ["1000000", "2000000"])
+        self.assertEqual([row[1] for row in rows], [a_choice(1).id, a_choice(2).id])
+        self.assertIn("twice fits 2 different contents", done.stderr)
+        done = self.run_client("get", "twice", "--json")
+        outcome = json.loads(done.stdout)
+        self.assertEqual([c["size"] for c in outcome["candidates"]], [1_000_000, 2_000_000])
+        self.assertEqual((done.returncode, outcome["status"]), (4, 4))
+
+    def test_swarm(self) -> None:
+        """What comes from several at once says who gave how much, and that it is verified."""
+        done = self.run_client("get", "swarm")
+        self.assertEqual((done.returncode, done.stdout), (0, "/share/swarm.png\tverified\n"))
+        self.assertIn("from 198.18.0.3 (75%) and 198.18.0.2 (25%)", done.stderr)
 
     def test_given_up(self) -> None:
         """The classic warning is a line of its own, the reasons follow, the part file stays."""
@@ -124,12 +167,12 @@ class GetTests(SpawnedTestCase):
     def test_json_of_several(self) -> None:
         """Events and outcomes of each name, and of no other download."""
         done = self.run_client("get", "forest", "vague", "--json")
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 4)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         kinds = {line["type"] for line in lines}
         self.assertEqual(kinds, {"download", "notice", "outcome"})
         outcomes = [line for line in lines if line["type"] == "outcome"]
-        self.assertEqual([one["status"] for one in outcomes], [0, 1])
+        self.assertEqual([one["status"] for one in outcomes], [0, 4])
         self.assertEqual(outcomes[0]["path"], "/share/forest.png")
         self.assertIs(outcomes[0]["verified"], False)
         self.assertEqual(outcomes[1]["choices"], ["vague.jpg", "vague.png"])
@@ -270,7 +313,7 @@ class OwnNodeTests(SpawnedTestCase):
         self.assertIn("nothing: cannot share: No such file", done.stderr)
         self.assertIn("while a service runs", done.stderr)
         done = self.run_client("list", "--wait", "0", *flags)
-        self.assertEqual(done.stdout, "forest.txt\t5/5\t100 B\tyou\n")
+        self.assertTrue(done.stdout.startswith("forest.txt\t5/5\t100 B\tyou\tb3:"), done.stdout)
 
     def test_two_at_once(self) -> None:
         """Two clients that start together share one node; when it ends the other goes on alone."""

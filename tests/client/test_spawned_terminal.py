@@ -120,6 +120,36 @@ class PromptTests(TerminalTestCase):
         self.assertEqual(child.terminal.text.count("unverified"), 2)
         self.left_in_order(child)
 
+    def test_which_one(self) -> None:
+        """Where a name fits several contents, a number picks one; other requests may come first."""
+        for columns in (80, 40):
+            child = self.prompt(columns=columns)
+            child.type("twice\r")
+            child.sees("which one? 1-2")
+            for part in ("1.0 MB", "2.0 MB", "b3:2000000000"):
+                self.assertIn(part, child.terminal.text)
+            child.type("list\r")
+            child.sees("mine.txt")
+            child.type("2\r")
+            child.sees("verified: 198.18.0.3 75%")
+            child.sees("twice: done, 1.0 MB")
+            child.type("\x04")
+            self.assertEqual(child.wait(), 0)
+            self.left_in_order(child)
+
+    def test_none_of_them(self) -> None:
+        """An empty line picks none, and so does the end of the input."""
+        child = self.prompt()
+        child.type("twice\r")
+        child.sees("which one? 1-2")
+        child.type("\r")
+        child.sees("twice: none of them was chosen")
+        child.type("twice\r")
+        child.until(lambda: child.terminal.text.count("which one?") == 2, "the question again")
+        child.type("\x04")
+        self.assertEqual(child.wait(), 0)
+        self.left_in_order(child)
+
     def test_stop(self) -> None:
         """A download is stopped by its name, the prompt stays."""
         child = self.prompt()
@@ -299,6 +329,39 @@ class GetTests(TerminalTestCase):
         self.assertEqual(child.wait(), 0)
         self.left_in_order(child)
 
+    def test_which_one(self) -> None:
+        """Where a name fits several contents, a number picks one."""
+        child = self.on_terminal("get", "twice")
+        child.sees("which one? 1-2")
+        child.type("3\r")
+        child.sees("a number from 1 to 2")
+        child.type("1\r")
+        child.sees("verified: 198.18.0.3 75%")
+        self.assertEqual(child.wait(), 0)
+        self.assertIn("twice: done, 1.0 MB", child.terminal.text)
+        self.left_in_order(child)
+
+    def test_none_of_them(self) -> None:
+        """An empty line picks none of them."""
+        child = self.on_terminal("get", "twice")
+        child.sees("which one? 1-2")
+        child.type("\r")
+        self.assertEqual(child.wait(), 4)
+        self.assertIn("twice: none of them was chosen", child.terminal.text)
+        self.left_in_order(child)
+
+    def test_nobody_to_ask(self) -> None:
+        """Where names come from the input, or nothing can be answered, the list is all there is."""
+        for arguments in (("get", "twice"), ("get", "-")):
+            null = subprocess.DEVNULL if "-" not in arguments else subprocess.PIPE
+            child = self.on_terminal(*arguments, stdin=null)
+            if child.process.stdin is not None:
+                child.process.stdin.write(b"twice\n")
+                child.process.stdin.close()
+            self.assertEqual(child.wait(), 4)
+            self.assertIn("b3:2000000000", child.terminal.text)
+            self.assertNotIn("which one", child.terminal.text)
+
     def test_interrupted(self) -> None:
         """Ctrl-C leaves the part file, says so, and takes the bar away."""
         child = self.on_terminal("get", "slow")
@@ -321,7 +384,7 @@ class ListTests(TerminalTestCase):
         """On a terminal the list has a heading and columns."""
         child = self.on_terminal("list")
         self.assertEqual(child.wait(), 0)
-        self.assertEqual(child.terminal.lines[0].split(), ["NAME", "CHUNKS", "SIZE", "FROM"])
+        self.assertEqual(child.terminal.lines[0].split(), ["NAME", "CHUNKS", "SIZE", "FROM", "ID"])
         self.left_in_order(child)
 
     def test_plain_prompt(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from peershare.errors import UnknownDownloadError
 from peershare.status import (
+    FINAL_STATES,
     ChunkState,
     ChunkStatus,
+    ContentChoice,
     ContentStatus,
     DownloadChanged,
     DownloadState,
@@ -22,6 +25,7 @@ from peershare.status import (
     NodeStatus,
     PeerStatus,
     ShareStatus,
+    VerifyResult,
 )
 
 NOTHING_YET = tuple(
@@ -87,6 +91,32 @@ def an_entry(chunk: str = "forest_1", **fields: Any) -> HistoryEntry:
     return structs.replace(entry, **fields)
 
 
+def a_choice(number: int = 1, **fields: Any) -> ContentChoice:
+    """One of the contents called forest.png, but for these fields."""
+    choice = ContentChoice(
+        id=f"b3:{number:x}" + "0" * (64 - len(f"{number:x}")),
+        name="forest.png",
+        size=1_000_000 * number,
+        peers=2,
+        complete=1,
+        age_seconds=60.0,
+    )
+    return structs.replace(choice, **fields)
+
+
+def a_result(name: str = "forest.png", **fields: Any) -> VerifyResult:
+    """A file that is as it was, but for these fields."""
+    result = VerifyResult(
+        name=name,
+        path=f"/share/{name}",
+        id=a_choice().id,
+        state="unchanged",
+        size=1_000,
+        detail="",
+    )
+    return structs.replace(result, **fields)
+
+
 class FakeNode:
     """Implements `NodeFace`; `asked` is the list of what was asked of it."""
 
@@ -99,6 +129,7 @@ class FakeNode:
         self.heard = (a_peer(),)
         self.past: tuple[HistoryEntry, ...] = (an_entry(), an_entry("forest_2"))
         self.problems: tuple[str, ...] = ()
+        self.verified: tuple[VerifyResult, ...] = ()
         self.sharing: Deferred[ShareStatus] | None = None  # of the next `share`, if set
 
     def node_status(self) -> NodeStatus:
@@ -122,8 +153,8 @@ class FakeNode:
             problems=self.problems,
         )
 
-    def contents(self) -> tuple[ContentStatus, ...]:
-        return self.known
+    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+        return tuple(c for c in self.known if not pattern or fnmatchcase(c.name, pattern))
 
     def peers(self) -> tuple[PeerStatus, ...]:
         return self.heard
@@ -135,9 +166,14 @@ class FakeNode:
         self.asked.append(("history", limit))
         return self.past[:limit]
 
-    def start_download(self, name: str, folder: Path | None) -> DownloadStatus:
-        self.asked.append(("start", name, folder))
+    def start_download(
+        self, name: str, folder: Path | None, *, sequential: bool = False
+    ) -> DownloadStatus:
         self._refuse(name)
+        for running in self.started.values():
+            if running.name == name and running.state not in FINAL_STATES:
+                return running
+        self.asked.append(("start", name, folder, *(("sequential",) if sequential else ())))
         status = a_download(str(len(self.started) + 1), name)
         self.started[status.id] = status
         return status
@@ -167,6 +203,10 @@ class FakeNode:
                 note="",
             )
         )
+
+    def verify(self, name: str | None) -> Deferred[tuple[VerifyResult, ...]]:
+        self.asked.append(("verify", name))
+        return succeed(self.verified)
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self.observers.append(callback)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.internet import error
@@ -16,8 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.content.chunks import chunk_ranges
 from peershare.content.names import ChunkName, parse_chunk_name
 from peershare.dictionary import ContentDictionary
+from peershare.download.choosing import Chooser
+from peershare.download.context import DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.manager import Downloader
+from peershare.download.swarm.context import SwarmContext
+from peershare.holdings import Holdings
 from peershare.ledger import Ledger
 from peershare.library import library as library_module
 from peershare.library.index import Index
@@ -66,24 +71,44 @@ class DownloadTestCase(SynchronousTestCase):
         self.addCleanup(self.index.close)
         self.ledger = Ledger(self.state, lambda: WALL_START)
         self.library = Library(
-            self.reactor, self.share, self.index, self.run_in_worker, lambda: WALL_START
+            self.reactor,
+            self.share,
+            self.index,
+            self.run_in_worker,
+            run_now,
+            lambda: WALL_START,
         )
         self.dialler = Dialler(
             self.reactor, (5000,), TokenBucket(self.limit, clock), lambda address: "198.18.0.1"
         )
+        self.holdings = Holdings(lambda address: False)
         self.downloader = Downloader(
             self.reactor,
             self.dictionary,
             self.dialler,
-            self.library,
-            self.index,
             self.ledger,
-            self.run_in_worker,
+            self.make_swarm,
             self.events.append,
             resume=resume,
         )
         self.library.startService()
         self.downloader.startService()
+
+    def make_swarm(self, context: DownloadContext) -> tuple[SwarmContext, Chooser]:
+        """What verified downloads need; nobody can be dialled natively."""
+        nobody: Any = None
+        swarm = SwarmContext(
+            common=context,
+            random=Random(1),
+            pool=nobody,
+            library=self.library,
+            index=self.index,
+            workers=self.run_in_worker,
+            hashers=self.run_in_worker,
+            holders=lambda content: (),
+            port_of=lambda address: None,
+        )
+        return swarm, Chooser(self.library, self.holdings, self.reactor.seconds)
 
     def run_in_worker(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.workers(function, *arguments)
@@ -108,7 +133,7 @@ class DownloadTestCase(SynchronousTestCase):
         told = texts or tuple(f"{stem}_{number}" for number in range(1, 6))
         told_now = self.dictionary.tell(address, names(*told), self.reactor.seconds())
         if told_now.changed:
-            self.downloader.dictionary_changed()
+            self.downloader.network_changed()
 
     @property
     def dialled(self) -> Dialled:

@@ -52,18 +52,19 @@ def free_ports(kind: socket.SocketKind, count: int) -> list[int]:
 
 
 class Ports:
-    """The ports of one test: TCP, the second classic TCP port, and UDP."""
+    """The ports of one test: TCP, the second classic TCP port, UDP for classic and for beacons."""
 
     def __init__(self) -> None:
         self.tcp, self.second = free_ports(socket.SOCK_STREAM, 2)
-        (self.udp,) = free_ports(socket.SOCK_DGRAM, 1)
+        self.udp, self.beacon = free_ports(socket.SOCK_DGRAM, 2)
 
     @property
     def options(self) -> list[str]:
         """As options of the service and the client."""
         return [
             *("--port", str(self.tcp), "--classic-ports", f"{self.tcp},{self.second}"),
-            *("--classic-udp-port", str(self.udp), "--broadcast", BROADCAST),
+            *("--classic-udp-port", str(self.udp), "--beacon-port", str(self.beacon)),
+            *("--broadcast", BROADCAST),
         ]
 
 

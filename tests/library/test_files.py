@@ -81,7 +81,8 @@ class IdentityTests(FolderTestCase):
         path.write_bytes(b"other")
         self.assertNotEqual(before, identity_of(path))
         os.utime(path, ns=(0, 0))
-        self.assertEqual(identity_of(path), Identity(*before[:2], 5, 0) if before else None)
+        assert before is not None
+        self.assertEqual(identity_of(path), Identity(before.device, before.inode, 5, 0))
 
     def test_of_what_is_no_regular_file(self) -> None:
         """Nothing there, a link, a folder: None."""

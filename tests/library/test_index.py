@@ -8,12 +8,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare.content.manifest import manifest_of
 from peershare.errors import StorageError
 from peershare.library.files import Identity
 from peershare.library.index import INDEX_NAME, ChunkRecord, Index
 
 FOLDER = Path("/there")
 IDENTITY = Identity(1, 2, 3, 4)
+A, B = "b3:" + "a" * 64, "b3:" + "b" * 64
 CHUNK = ChunkRecord(1, 10, b"digest", "198.18.0.2")
 
 
@@ -128,6 +130,52 @@ class DownloadTests(IndexTestCase):
         self.index.add_download("forest", FOLDER)
         ids = [self.index.add_download("forest", FOLDER).id for _ in range(3)]
         self.assertEqual(len({first.id, *ids}), 4)
+
+
+class ContentTests(IndexTestCase):
+    def test_one_name_of_several_contents(self) -> None:
+        """The classic one and each content id are downloads of their own."""
+        records = [self.index.add_download("forest", FOLDER, content) for content in (None, A, B)]
+        self.assertEqual(self.reopened().downloads(), tuple(records))
+        self.assertEqual([record.content for record in records], [None, A, B])
+        for record in records:
+            self.assertEqual(self.index.find_download("forest", FOLDER, record.content), record)
+        self.assertIsNone(self.index.find_download("forest", FOLDER, "b3:" + "c" * 64))
+
+    def test_beginning_again_forgets_the_same_one_only(self) -> None:
+        """Another content of that name has nothing to do with it."""
+        classic, first = (self.index.add_download("forest", FOLDER, c) for c in (None, A))
+        again = self.index.add_download("forest", FOLDER, A)
+        self.assertEqual(self.index.downloads(), (classic, again))
+        self.index.add_download("forest", FOLDER)
+        self.assertEqual(len(self.index.downloads()), 2)
+        self.assertNotEqual(first.id, again.id)
+
+    def test_the_id_becomes_known(self) -> None:
+        """A download may get it later, with another name; one of the same wish goes."""
+        classic = self.index.add_download("forest", FOLDER)
+        other = self.index.add_download("forest.png", FOLDER, A)
+        elsewhere = self.index.add_download("forest.png", Path("/elsewhere"), A)
+        changed = self.index.set_content(classic.id, "forest.png", A)
+        self.assertEqual((changed.id, changed.name, changed.content), (classic.id, "forest.png", A))
+        self.assertEqual(self.reopened().downloads(), (changed, elsewhere))
+        self.assertNotIn(other, self.index.downloads())
+        self.assertEqual(self.index.set_content(classic.id, "forest.png", A), changed)
+
+    def test_manifests(self) -> None:
+        """They are found by id, over restarts, and may be saved twice."""
+        manifest = manifest_of(b"forest")
+        self.assertIsNone(self.index.manifest(manifest.content_id))
+        self.index.save_manifest(manifest)
+        self.index.save_manifest(manifest)
+        self.assertEqual(self.reopened().manifest(manifest.content_id), manifest)
+
+    def test_numbers_that_sqlite_cannot_hold(self) -> None:
+        """Some file systems count inodes over 2**63."""
+        record = self.index.add_download("forest", FOLDER)
+        identity = Identity((1 << 64) - 1, 1 << 63, 3, 4)
+        self.index.finish(record.id, FOLDER / "forest.png", identity)
+        self.assertEqual(self.reopened().downloads()[0].identity, identity)
 
 
 class DamageTests(IndexTestCase):

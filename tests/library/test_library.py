@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -46,14 +47,21 @@ class LibraryTestCase(SynchronousTestCase):
         self.state.mkdir()
         self.patch(module, "FolderWatch", FakeWatch)
         self.reactor = FakeReactor()
-        self.workers = HeldWorkers()
+        self.workers, self.hashers = HeldWorkers(), HeldWorkers()
         self.index = Index(self.state)
         self.addCleanup(self.index.close)
         self.changes = 0
         self.library = self.make()
 
     def make(self) -> Library:
-        library = Library(self.reactor, self.share, self.index, self.workers, self.wall_clock)
+        library = Library(
+            self.reactor,
+            self.share,
+            self.index,
+            self.workers,
+            self.hashers,
+            self.wall_clock,
+        )
         library.on_change(self.count)
         return library
 
@@ -258,10 +266,10 @@ class ChangeTests(LibraryTestCase):
         self.library.startService()
         for _ in range(3):
             self.library.rescan()
-        self.assertEqual(self.workers.waiting, ["scan"])
+        self.assertEqual(self.workers.waiting, ["survey"])
         self.workers.do_all()
         self.reactor.advance(0.1)
-        self.assertEqual(self.workers.waiting, ["scan"])
+        self.assertEqual(self.workers.waiting, ["survey"])
         self.workers.do_all()
         self.reactor.advance(0.1)
         self.assertEqual(self.workers.waiting, [])
@@ -286,10 +294,10 @@ class ChangeTests(LibraryTestCase):
         def fail(*_: object) -> None:
             raise RuntimeError("scan")
 
-        real, self.library._scanner.scan = self.library._scanner.scan, fail
+        real, self.library._surveys.scanner.scan = self.library._surveys.scanner.scan, fail
         self.rescan()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-        self.library._scanner.scan = real
+        self.library._surveys.scanner.scan = real
         self.file("forest.png")
         self.reactor.advance(30.0)
         self.workers.do_all()
@@ -397,8 +405,8 @@ class PartTests(LibraryTestCase):
         """It has not seen the new file, which is there nevertheless."""
         self.start()
         self.hold(1, 2, 3, 4, 5)
-        found = self.library._scanner.scan(self.wall, self.reactor.seconds())
-        self.library._scanner.scan = lambda *_: found
+        found = self.library._surveys.scanner.scan(self.wall, self.reactor.seconds())
+        self.library._surveys.scanner.scan = lambda *_: found
         self.library.rescan()
         self.part.rename(self.share / "forest.png")
         self.library.part_became_file("part:1", self.share / "forest.png")
@@ -422,7 +430,7 @@ class PartTests(LibraryTestCase):
         self.start()
         identity = identity_of(self.part)
         assert identity is not None
-        self.library.add_elsewhere(self.part, identity._replace(size=11))
+        self.library.add_elsewhere(self.part, msgspec.structs.replace(identity, size=11))
         self.assertEqual(self.told(), [])
         self.library.add_elsewhere(self.part, identity)
         self.assertEqual([group[0] for group in self.told()], ["1-forest_1"])

@@ -70,8 +70,8 @@ class AssigningTests(StemsTestCase):
         """The oldest announced come first, over restarts too."""
         self.assign("z.png")
         self.assign("a.png", "m.png")
-        order = Stems(self.index).order()
-        self.assertEqual(sorted(order, key=order.__getitem__), ["z.png", "a.png", "m.png"])
+        order = [key for key, _ in Stems(self.index).items()]
+        self.assertEqual(order, ["z.png", "a.png", "m.png"])
 
     def test_a_failing_disk_assigns_nothing(self) -> None:
         """What cannot be remembered is not told."""
@@ -127,7 +127,7 @@ class GoneTests(StemsTestCase):
     def test_going_without_a_stem(self) -> None:
         """What was never told can go without a trace."""
         self.stems.gone("tiny.txt", NOW)
-        self.assertEqual(self.stems.order(), {})
+        self.assertEqual(list(self.stems.items()), [])
 
 
 class RenamingTests(StemsTestCase):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.errors import PeerError, Reason
 from peershare.wire.request import (
     MAX_REQUEST_BYTES,
+    Greeting,
     RequestDecoder,
     encode_request,
 )
@@ -254,3 +255,55 @@ def _outcome(pieces: list[bytes]) -> object:
         return next((name for piece in pieces if (name := decoder.feed(piece))), None)
     except PeerError as error:
         return error.reason
+
+
+class GreetingTests(SynchronousTestCase):
+    """The `hello` of a native session, where a classic client has its request."""
+
+    HELLOS = (
+        b'{"type":"hello"}',
+        b'{"versions":[1,2],"type":"hello","port":5000}',
+        b'{"type":"hello","new":{"a":[{}]},"versions":[]}',
+        b' \n\xef\xbb\xbf{"x": "\\"}", "type" : "hello"}',
+    )
+
+    def test_what_follows_is_kept(self) -> None:
+        """Its own bytes as they came, and all that came behind them, a newline or not."""
+        for hello in self.HELLOS:
+            for rest in (b"", b"\n", b'\r\n{"type":"join"}\n{', b"\0" * 10):
+                found = RequestDecoder().feed(hello + rest)
+                self.assertEqual(found, (hello[hello.index(b"{") :], rest))
+
+    def test_pieces(self) -> None:
+        """Found at its last brace, however it comes; the rest is that of the last piece."""
+        for hello in self.HELLOS:
+            decoder = RequestDecoder()
+            self.assertEqual(
+                {decoder.feed(hello[i : i + 1]) for i in range(len(hello) - 1)}, {None}
+            )
+            found = decoder.feed(hello[-1:] + b"rest")
+            assert isinstance(found, Greeting)
+            self.assertEqual(found.rest, b"rest")
+
+    def test_more_than_a_request_may_have(self) -> None:
+        """Nothing is lost that came in one piece with it."""
+        rest = bytes(range(256)) * 1_000
+        decoder = RequestDecoder()
+        decoder.feed(self.HELLOS[0][:5])
+        found = decoder.feed(self.HELLOS[0][5:] + rest)
+        assert isinstance(found, Greeting)
+        self.assertEqual(found.rest, rest)
+
+    def test_a_classic_key_wins(self) -> None:
+        """A chunk may be called anything, and a request may say anything else."""
+        for key in ("requested_content", "requested content", "filename", "chunk"):
+            text = json.dumps({"type": "hello", key: "forest_1"}).encode()
+            self.assertEqual(RequestDecoder().feed(text), "forest_1")
+
+    def test_anything_else(self) -> None:
+        """Another type, or none, is a request that names no chunk."""
+        for text in (b'{"type":"join"}', b'{"type":5}', b'{"type":null}', b'{"Type":"hello"}'):
+            with self.assertRaises(PeerError):
+                RequestDecoder().feed(text)
+        with self.assertRaises(PeerError):
+            RequestDecoder().feed(b'{"type":"hello","chunk":""}')

@@ -1,0 +1,294 @@
+"""Catalogues: fetched from those who prove that they are there, when their digest is new.
+
+A catalogue that several peers have is fetched from one of them; what comes is looked at in short
+steps, so that the reactor goes on turning.  Blame is kept by address.  Not for: who holds what
+(`holdings`), nor for what we hold ourselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from peershare.download.swarm.faces import CatalogueSink
+from peershare.errors import LocalError, PeerError, Reason
+from peershare.holdings import Holdings
+from peershare.neighbours import Neighbour, Neighbours
+from peershare.refusals import Refusals
+from peershare.timers import Alarm
+from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry, CatalogueReader
+from peershare.wire.messages import Catalogue
+
+MAX_FETCHES = 8
+# Of one catalogue, dialling included.
+FETCH_SECONDS = 60.0
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 300.0
+# So that a peer whose catalogue changed is not asked by everybody at once.
+_CROWD_SECONDS, _CROWD_SECONDS_EACH = 2.0, 0.002
+
+
+class CatalogueSession(Protocol):
+    """What is needed of a session with a peer."""
+
+    def get_catalogue(self, known: str, sink: CatalogueSink) -> Deferred[Catalogue]:
+        """Ask for its catalogue, or the difference from the one of digest `known`."""
+
+
+class Sessions(Protocol):
+    """What is needed of the pool of sessions."""
+
+    def get(self, address: str, port: int) -> Deferred[Any]:
+        """A session with this peer (`CatalogueSession`); fails with `PeerError`."""
+
+
+class Chores:
+    """Does long work in short steps, one a turn of the reactor, one thing after the other."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._queue: deque[tuple[Iterator[None], Callable[[Exception | None], None]]] = deque()
+        self._alarm = Alarm(reactor)
+
+    def add(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
+        """Do this after everything else; then call `done`, with the exception if one ended it."""
+        self._queue.append((work, done))
+        if self._alarm.due is None:
+            self._alarm.set(0, self._step)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        self._alarm.clear()
+        self._queue.clear()
+
+    def _step(self) -> None:
+        work, done = self._queue[0]
+        problem: Exception | None = None
+        try:
+            next(work)
+        except StopIteration:
+            pass
+        except Exception as error:
+            problem = error
+        else:
+            self._alarm.set(0, self._step)
+            return
+        self._queue.popleft()
+        if self._queue:
+            self._alarm.set(0, self._step)
+        try:
+            done(problem)
+        except Exception:
+            self._log.failure("what follows a piece of long work failed")
+
+
+class _Fetch:
+    """One catalogue on its way from one peer; the sink of its session."""
+
+    def __init__(self, neighbour: Neighbour, base: str, entries: Iterator[CatalogueEntry]) -> None:
+        """`entries` are those of the catalogue of digest `base`, if that is not ""."""
+        self.neighbour = neighbour
+        self.base = base
+        self._entries = entries
+        self._pieces: list[bytes] = []
+        self.told: Catalogue | None = None
+
+    def begins(self, told: Catalogue) -> None:
+        """Its bytes are next.  Raises `PeerError`."""
+        if told.length > MAX_CATALOGUE_BYTES:
+            raise PeerError(Reason.BAD_MESSAGE, f"sent a catalogue of {told.length} bytes")
+        self.told = told
+
+    def write(self, data: memoryview) -> None:
+        """The next bytes."""
+        self._pieces.append(bytes(data))
+
+    def reader(self) -> CatalogueReader:
+        """What reads it, once it is here."""
+        assert self.told is not None
+        base = self._entries if self.told.base else None
+        return CatalogueReader(self.told.digest, b"".join(self._pieces), base)
+
+
+class Fetcher:
+    """See the module."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        neighbours: Neighbours,
+        holdings: Holdings,
+        sessions: Sessions,
+        random: Random,
+        chores: Chores,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called when `holdings` may have changed."""
+        self._reactor = reactor
+        self._neighbours = neighbours
+        self._holdings = holdings
+        self._sessions = sessions
+        self._random = random
+        self._chores = chores
+        self._on_change = on_change
+        self._wanted: dict[str, float] = {}  # of these addresses, not before then
+        self._failures: dict[str, tuple[int, float]] = {}  # how many, and when to try again
+        # what an address tells, although its own answer to that was another catalogue
+        self._outdated: dict[str, str] = {}
+        self._fetches: dict[str, tuple[_Fetch, Deferred[Any], Alarm]] = {}  # by digest
+        self._alarm = Alarm(reactor)
+        self._sweeping = False
+        self.refusals = Refusals(reactor.seconds, LogLevel.debug)
+
+    def told(self, neighbour: Neighbour) -> None:
+        """A proven neighbour tells what its catalogue is: know it, or fetch it soon."""
+        address = neighbour.address
+        if not neighbour.port:
+            self.gone(address)
+        elif self._holdings.attach(address, neighbour.port, neighbour.digest):
+            self._wanted.pop(address, None)
+            self._changed()
+        elif address not in self._wanted and self._outdated.get(address) != neighbour.digest:
+            crowd = min(_CROWD_SECONDS, self._neighbours.proven_count * _CROWD_SECONDS_EACH)
+            now = self._reactor.seconds()
+            _, retry_at = self._failures.get(address, (0, now))
+            due = self._wanted[address] = max(retry_at, now + self._random.uniform(0, crowd))
+            self._look_in(due - now)
+
+    def gone(self, address: str) -> None:
+        """There is nobody at this address any more."""
+        self._wanted.pop(address, None)
+        self._failures.pop(address, None)
+        self._outdated.pop(address, None)
+        self._holdings.detach(address)
+        self._changed()
+
+    def stop(self) -> None:
+        """Fetch nothing more."""
+        self._alarm.clear()
+        self._wanted.clear()
+        fetches = tuple(self._fetches.values())
+        self._fetches.clear()
+        for _, waiting, alarm in fetches:
+            alarm.clear()
+            waiting.cancel()
+
+    def _look_in(self, seconds: float) -> None:
+        due = self._alarm.due
+        if due is None or due > self._reactor.seconds() + seconds:
+            self._alarm.set(seconds, self._look)
+
+    def _look(self) -> None:
+        """Ask whom it is time to ask, as far as there is room."""
+        now = self._reactor.seconds()
+        later = float("inf")
+        for address, due in tuple(self._wanted.items()):
+            neighbour = self._neighbours.proven(address)
+            if neighbour is None:
+                del self._wanted[address]  # it is wanted anew with the next proof
+            elif due > now:
+                later = min(later, due)
+            elif neighbour.digest not in self._fetches:
+                if len(self._fetches) >= MAX_FETCHES:
+                    return  # the end of any of them comes back here
+                del self._wanted[address]
+                self._fetch(neighbour)
+        if later < float("inf"):
+            self._look_in(later - now)
+
+    def _fetch(self, neighbour: Neighbour) -> None:
+        address = neighbour.address
+        # once something went wrong, only all of it will do
+        base = "" if address in self._failures else self._holdings.base_of(address)
+        fetch = _Fetch(neighbour, base, self._holdings.entries(base) if base else iter(()))
+        waiting = self._sessions.get(address, neighbour.port)
+        alarm = Alarm(self._reactor)
+        self._fetches[neighbour.digest] = fetch, waiting, alarm
+        alarm.set(FETCH_SECONDS, waiting.cancel)
+        waiting.addCallback(lambda session: session.get_catalogue(base, fetch))
+        waiting.addCallbacks(
+            lambda _: self._arrived(fetch), lambda failure: self._failed(fetch, failure.value)
+        )
+        waiting.addErrback(lambda f: self._log.failure("fetching a catalogue failed", failure=f))
+
+    def _arrived(self, fetch: _Fetch) -> None:
+        if not self._is_current(fetch):
+            return
+        self._fetches[fetch.neighbour.digest][2].clear()
+        self._neighbours.contacted(fetch.neighbour.address)
+        reader = fetch.reader()
+        work = self._holdings.learning(reader, self._reactor.seconds())
+        self._chores.add(work, lambda problem: self._learned(fetch, reader, problem))
+
+    def _learned(self, fetch: _Fetch, reader: CatalogueReader, problem: Exception | None) -> None:
+        """All of it was looked at: whoever tells this digest has it."""
+        if problem is not None:
+            self._failed(fetch, problem)
+            return
+        if reader.unfit:
+            self.refusals.counts["name in a catalogue refused"] += reader.unfit
+        address, wanted = fetch.neighbour.address, fetch.neighbour.digest
+        self._failures.pop(address, None)
+        self._outdated.pop(address, None)
+        if reader.digest != wanted:
+            self._outdated[address] = wanted
+        for other in (address, *self._wanted):
+            told = self._neighbours.proven(other)
+            # what a peer sent itself counts more than what it told before
+            if told is not None and (other == address or told.digest == reader.digest):
+                self._holdings.attach(other, told.port, reader.digest)
+                self._wanted.pop(other, None)
+        self._over(fetch)
+
+    def _failed(self, fetch: _Fetch, problem: Exception) -> None:
+        """Blame whoever is to blame, and try again later."""
+        if not self._is_current(fetch):
+            return
+        address = fetch.neighbour.address
+        if isinstance(problem, CancelledError):
+            problem = PeerError(Reason.STALLED, "did not send its catalogue in time")
+        if isinstance(problem, PeerError):
+            self.refusals.note(address, "catalogue not to be had", str(problem))
+            self._neighbours.doubt(address, self._reactor.seconds())
+        elif not isinstance(problem, LocalError):
+            self._log.failure("taking in a catalogue failed", failure=Failure(problem))
+        count, _ = self._failures.get(address, (0, 0.0))
+        backoff = min(FIRST_BACKOFF_SECONDS * 2**count, LONGEST_BACKOFF_SECONDS)
+        self._failures[address] = min(count + 1, 20), self._reactor.seconds() + backoff
+        self._over(fetch)
+
+    def _is_current(self, fetch: _Fetch) -> bool:
+        """Whether it was not given up."""
+        current = self._fetches.get(fetch.neighbour.digest)
+        return current is not None and current[0] is fetch
+
+    def _over(self, fetch: _Fetch) -> None:
+        _, _, alarm = self._fetches.pop(fetch.neighbour.digest)
+        alarm.clear()
+        neighbour = self._neighbours.proven(fetch.neighbour.address)
+        if neighbour is not None:
+            self.told(neighbour)
+        self._look_in(0)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what nobody has any more; tell that something may have changed."""
+        if self._holdings.idle and not self._sweeping:
+            self._sweeping = True
+            self._chores.add(self._holdings.sweeping(), self._swept)
+        self._on_change()
+
+    def _swept(self, problem: Exception | None) -> None:
+        self._sweeping = False
+        if problem is not None:
+            self._log.failure("forgetting catalogues failed", failure=Failure(problem))

@@ -1,0 +1,29 @@
+"""What all verified downloads of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from peershare.download.context import DownloadContext
+from peershare.download.swarm.pool import SessionPool
+from peershare.holdings import Holder
+from peershare.library.entries import Workers
+from peershare.library.index import Index
+from peershare.library.library import Library
+
+
+@dataclass(frozen=True)
+class SwarmContext:
+    """What a verified download needs beside what every download needs."""
+
+    common: DownloadContext
+    random: Random
+    pool: SessionPool
+    library: Library
+    index: Index
+    workers: Workers
+    hashers: Workers
+    holders: Callable[[str], Sequence[Holder]]  # who may be dialled and has some of a content
+    port_of: Callable[[str], int | None]  # of an address that may be dialled natively, else None

@@ -1,0 +1,251 @@
+"""Fetching: the blocks of one content whose manifest is known, from every session at once.
+
+The scheduler says which block from whom; here the requests go out, the bytes find their place,
+and every block is checked before it counts.  One session owns a block's range on the disk at a
+time; a second copy (endgame) stays in memory until it is checked, and takes the range over if
+it was first.  Not for: with whom sessions are held (`sources`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from twisted.python.failure import Failure
+
+from peershare.content.blocks import BlockSet, block_range
+from peershare.content.chunks import ByteRange
+from peershare.download.context import Progress
+from peershare.download.swarm.part import BlockSink, BytesSink, VerifiedPart
+from peershare.download.swarm.scheduler import Scheduler
+from peershare.download.swarm.session import PeerSession
+from peershare.errors import LocalError
+from peershare.timers import Periodic
+
+TICK_SECONDS = 0.25
+
+
+class Reports(Protocol):
+    """Whom a fetch tells what happens."""
+
+    def block_verified(self, address: str, length: int) -> None:
+        """A block is here; it came from this address."""
+
+    def block_wrong(self, address: str, index: int) -> None:
+        """What came from this address is not what it should be."""
+
+    def bytes_came(self, address: str, count: int) -> None:
+        """Bytes came, whatever they are worth."""
+
+    def all_here(self) -> None:
+        """Nothing is missing any more."""
+
+    def disk_failed(self, failure: Failure) -> None:
+        """Our own disk is in the way, or something unexpected is."""
+
+
+class Fetching:
+    """From `begin` to `end`; sessions are known by their addresses."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        content: str,
+        part: VerifiedPart,
+        scheduler: Scheduler,
+        reports: Reports,
+    ) -> None:
+        self._reactor = reactor
+        self._content = content
+        self._part = part
+        self._scheduler = scheduler
+        self._reports = reports
+        self._sessions: dict[str, PeerSession] = {}
+        self._owners: dict[int, str] = {}  # who writes a block to the disk, or has
+        self._arriving: dict[tuple[str, int], BlockSink | BytesSink] = {}
+        self._tick = Periodic(reactor, TICK_SECONDS, self._look)
+        self._running = False
+
+    def begin(self) -> None:
+        """Start; sessions may join from now on."""
+        self._running = True
+        self._tick.start()
+
+    def end(self) -> None:
+        """Take nothing more."""
+        self._running = False
+        self._tick.stop()
+        for key in tuple(self._arriving):
+            self._drop(key)
+        self._sessions.clear()
+
+    @property
+    def givers(self) -> tuple[str, ...]:
+        """The addresses that give right now."""
+        return tuple(dict.fromkeys(address for address, _ in self._arriving))
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        size, came = self._part.manifest.size, {}
+        for (_, index), arriving in self._arriving.items():
+            start = block_range(index, size).start
+            came[index] = ByteRange(start, start + arriving.received)
+        return self._part.progress(came.values(), self.givers)
+
+    # -- what sessions tell
+
+    def joined(self, session: PeerSession, have: BlockSet | None, *, steered: bool) -> None:
+        """A session can give; `have` None is every block."""
+        self._sessions[session.address] = session
+        self._scheduler.joined(session.address, have, steered, self._reactor.seconds())
+        self._ask(session.address)
+
+    def left(self, address: str) -> None:
+        """A session gives nothing any more."""
+        if self._sessions.pop(address, None) is None:
+            return
+        for key in [key for key in self._arriving if key[0] == address]:
+            self._drop(key)
+            if self._owners.get(key[1]) == address:
+                del self._owners[key[1]]
+        self._scheduler.left(address, self._reactor.seconds())
+        self._ask_all()
+
+    def had(self, address: str, blocks: Sequence[int]) -> None:
+        """A session has more."""
+        self._scheduler.had(address, blocks)
+        self._ask(address)
+
+    def granted(self, address: str, blocks: Sequence[int]) -> None:
+        """A session may be asked for these."""
+        self._scheduler.granted(address, blocks)
+        self._ask(address)
+
+    def opened(self, address: str) -> None:
+        """A session may be asked for anything."""
+        self._scheduler.opened(address)
+        self._ask(address)
+
+    def refused(self, address: str, blocks: Iterable[int]) -> None:
+        """A session will not give these."""
+        self._scheduler.refused(address, tuple(blocks))
+        self._ask_all()
+
+    def filled(self, address: str, index: int, length: int) -> None:
+        """A block came another way; it is written, and right."""
+        self._accept(address, index, length)
+
+    def interested(self, address: str) -> bool:
+        """Whether this session has something that we lack."""
+        return self._scheduler.interested(address)
+
+    def begins(self, address: str, index: int, length: int) -> MeteredSink | None:
+        """A block is coming; None if nobody needs it any more.  Raises `StorageError`."""
+        if index in self._part.held:
+            return None
+        sink: BlockSink | BytesSink
+        if index in self._owners:
+            sink = BytesSink(length)
+        else:
+            sink = self._part.sink(index)
+            self._owners[index] = address
+        self._arriving[address, index] = sink
+        return MeteredSink(sink, self._counter(address))
+
+    def arrived(self, address: str, index: int) -> None:
+        """All bytes of a block came: check it."""
+        self._scheduler.arrived(address, index, self._reactor.seconds())
+        sink = self._arriving.pop((address, index), None)
+        if sink is None or index in self._part.held:
+            self._ask(address)
+            return
+        if isinstance(sink, BytesSink):
+            checked = self._part.store(index, sink.data)
+        else:
+            checked = self._part.verify(index)
+        checked.addCallback(self._checked, address, index, sink)
+        checked.addErrback(self._failed)
+        self._ask(address)
+
+    # -- checking
+
+    def _checked(self, right: bool, address: str, index: int, sink: BlockSink | BytesSink) -> None:
+        if self._owners.get(index) == address and isinstance(sink, BlockSink):
+            del self._owners[index]
+        if right:
+            self._accept(address, index, sink.received)
+        elif index not in self._part.held:
+            self._scheduler.wrong(address, index, self._reactor.seconds())
+            self._reports.block_wrong(address, index)
+        self._ask(address)
+
+    def _accept(self, address: str, index: int, length: int) -> None:
+        if index in self._part.held:
+            return
+        owner = self._owners.pop(index, None)
+        if owner is not None and (owner, index) in self._arriving:
+            self._drop((owner, index))  # a verified range is never written again
+        self._part.accept(index)
+        self._reports.block_verified(address, length)
+        if not self._running:
+            return
+        needless: dict[str, list[int]] = {}
+        for peer, block in self._scheduler.verified(index, self._reactor.seconds()):
+            needless.setdefault(peer, []).append(block)
+        for peer, blocks in needless.items():
+            if peer in self._sessions:
+                self._sessions[peer].cancel(self._content, blocks)
+                self._ask(peer)
+        if self._part.held.complete:
+            self._reports.all_here()
+
+    def _failed(self, failure: Failure) -> None:
+        if self._running or not failure.check(LocalError):
+            self._reports.disk_failed(failure)
+
+    def _drop(self, key: tuple[str, int]) -> None:
+        """What still comes of this is for nobody."""
+        sink = self._arriving.pop(key)
+        if isinstance(sink, BlockSink):
+            sink.drop()
+
+    # -- asking
+
+    def _ask(self, address: str) -> None:
+        """Ask this session for as much as its window takes."""
+        session = self._sessions.get(address)
+        if not self._running or session is None:
+            return
+        blocks = self._scheduler.next(address, self._reactor.seconds())
+        if blocks:
+            session.request(self._content, blocks)
+
+    def _ask_all(self) -> None:
+        for address in tuple(self._sessions):
+            self._ask(address)
+
+    def _look(self) -> None:
+        """Give what is late to others."""
+        self._scheduler.late(self._reactor.seconds())
+        self._ask_all()
+
+    def _counter(self, address: str) -> Callable[[int], None]:
+        def count(length: int) -> None:
+            self._scheduler.received(address, length, self._reactor.seconds())
+            self._reports.bytes_came(address, length)
+
+        return count
+
+
+class MeteredSink:
+    """A sink whose bytes are counted."""
+
+    def __init__(self, sink: BlockSink | BytesSink, count: Callable[[int], None]) -> None:
+        self._sink = sink
+        self._count = count
+        self.piped = sink.piped
+
+    def write(self, data: Any) -> None:
+        """Take the next bytes.  Raises `StorageError`."""
+        self._sink.write(data)
+        self._count(len(data))

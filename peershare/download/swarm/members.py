@@ -1,0 +1,226 @@
+"""The members of a swarm as one download sees them: what each session told of the content.
+
+Not for: whom to dial (`sources`), which block from whom (`fetching`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from peershare.content.blocks import MIN_BLOCK_BYTES, BlockSet, runs, unrolled
+from peershare.content.manifest import Manifest
+from peershare.content.names import display
+from peershare.download.swarm.faces import BlockSink
+from peershare.download.swarm.fetching import Fetching
+from peershare.download.swarm.part import BytesSink, manifest_of_one
+from peershare.download.swarm.session import PeerSession
+from peershare.errors import PeerError, Reason, StorageError
+from peershare.wire.messages import MAX_RUNS, Content, Problem
+
+# Whoever says so often that it has not what it told is not asked any more.
+MOST_REFUSALS = 8
+
+
+class Owner(Protocol):
+    """The download, as its members see it."""
+
+    def learned(self, manifest: Manifest, data: bytes | None) -> None:
+        """The manifest is known; `data` is the content if that is but one block."""
+
+    def met(self, receivers: Sequence[tuple[str, int]]) -> None:
+        """Others who are fetching this content, by hearsay."""
+
+    def lost(self, address: str, error: PeerError) -> None:
+        """A session is over for this content."""
+
+    def gave(self, address: str, length: int) -> None:
+        """The only block of this content came, and is right."""
+
+    def disk_failed(self, failure: Failure) -> None:
+        """Our own disk is in the way."""
+
+
+@dataclass
+class _Member:
+    """One session, and what it told."""
+
+    session: PeerSession
+    told: bool = False
+    have: BlockSet | None = None
+    steered: bool = False
+    granted: list[int] = field(default_factory=list)
+    refusals: int = 0
+    single: BytesSink | None = None  # where the only block of a content goes
+
+
+class Members:
+    """The listener of one content on all of its sessions (`faces.ContentListener`)."""
+
+    def __init__(self, content: str, owner: Owner) -> None:
+        self._content = content
+        self._owner = owner
+        self._members: dict[str, _Member] = {}
+        self.manifest: Manifest | None = None
+        self._fetching: Fetching | None = None
+
+    # -- what the download says
+
+    def join(self, session: PeerSession, size: int, have: BlockSet | None) -> None:
+        """Begin with a session whose peer told `size` bytes; `have` is what we hold."""
+        member = self._members[session.address] = _Member(session)
+        if self.manifest is None and 0 < size <= MIN_BLOCK_BYTES:
+            # no manifest is needed, nor anything but one round trip
+            member.single = BytesSink(size)
+            session.attach(self._content, size, self)
+            session.request(self._content, [0])
+            return
+        session.join(
+            self._content,
+            self,
+            manifest=self.manifest is None,
+            have=runs(have or ())[:MAX_RUNS],
+        )
+
+    def fetch(self, fetching: Fetching) -> None:
+        """Give to this from now on."""
+        self._fetching = fetching
+        for member in self._members.values():
+            if member.told:
+                self._hand_over(member)
+
+    def leave(self, address: str) -> None:
+        """Nothing more of this session."""
+        member = self._members.pop(address, None)
+        if member is not None:
+            member.session.leave(self._content)
+            if self._fetching is not None:
+                self._fetching.left(address)
+
+    def leave_all(self) -> None:
+        """Nothing more of anybody."""
+        self._fetching = None
+        for address in tuple(self._members):
+            self.leave(address)
+
+    def useless(self) -> tuple[str, ...]:
+        """The addresses that have nothing which we lack."""
+        fetching = self._fetching
+        if fetching is None:
+            return ()
+        told = (address for address, member in self._members.items() if member.told)
+        return tuple(address for address in told if not fetching.interested(address))
+
+    # -- what sessions say
+
+    def content_told(
+        self, session: PeerSession, told: Content, digests: bytes, have: BlockSet | None
+    ) -> None:
+        """Session: the answer to `join`.  Raises `PeerError`."""
+        member = self._members[session.address]
+        if self.manifest is None:
+            self.manifest = Manifest(told.size, digests)
+            self._owner.learned(self.manifest, None)
+        elif told.size != self.manifest.size:
+            raise PeerError(Reason.WRONG_MANIFEST, f"says that it has {told.size} bytes")
+        member.told, member.have, member.steered = True, have, told.steered
+        if self._fetching is not None:
+            self._hand_over(member)
+        self._owner.met(told.receivers)
+
+    def _hand_over(self, member: _Member) -> None:
+        """Let it give."""
+        if self._fetching is None:
+            return
+        self._fetching.joined(member.session, member.have, steered=member.steered)
+        granted, member.granted = member.granted, []
+        if granted:
+            self._fetching.granted(member.session.address, granted)
+
+    def blocks_had(self, session: PeerSession, blocks: Sequence[int]) -> None:
+        """Session: it has more."""
+        member = self._members[session.address]
+        if self._fetching is not None:
+            self._fetching.had(session.address, blocks)
+        elif member.have is not None:
+            for index in blocks:
+                member.have.add(index)
+
+    def blocks_granted(self, session: PeerSession, blocks: Sequence[int]) -> None:
+        """Session: these may be asked for, and no others."""
+        if self._fetching is not None:
+            self._fetching.granted(session.address, blocks)
+        else:
+            self._members[session.address].steered = True
+            self._members[session.address].granted += blocks
+
+    def opened(self, session: PeerSession) -> None:
+        """Session: any may be asked for."""
+        if self._fetching is not None:
+            self._fetching.opened(session.address)
+        else:
+            self._members[session.address].steered = False
+
+    def block_begins(self, session: PeerSession, index: int, length: int) -> BlockSink | None:
+        """Session: a block is coming."""
+        member = self._members[session.address]
+        if member.single is not None:
+            return member.single
+        if self._fetching is None:
+            return None
+        return self._fetching.begins(session.address, index, length)
+
+    def block_arrived(self, session: PeerSession, index: int) -> None:
+        """Session: all of its bytes came."""
+        member = self._members[session.address]
+        if member.single is not None:
+            self._single_arrived(member, member.single)
+        elif self._fetching is not None:
+            self._fetching.arrived(session.address, index)
+
+    def _single_arrived(self, member: _Member, single: BytesSink) -> None:
+        """The only block of a small content: it has to hash to the id."""
+        data, address = bytes(single.data), member.session.address
+        manifest = manifest_of_one(data, self._content)
+        if manifest is None:
+            self.charge(address, PeerError(Reason.WRONG_BYTES, "gave bytes of something else"))
+        elif self.manifest is None:
+            self.manifest = manifest
+            member.told = True
+            self._owner.gave(address, len(data))
+            self._owner.learned(manifest, data)
+
+    def storage_failed(self, session: PeerSession, index: int, error: StorageError) -> None:
+        """Session: what we do with its bytes failed."""
+        self._owner.disk_failed(Failure(error))
+
+    def refused(self, session: PeerSession, problem: Problem) -> None:
+        """Session: it will not give this."""
+        address = session.address
+        member = self._members[address]
+        member.refusals += 1
+        lacks = problem.code == "not-here" and problem.blocks
+        if lacks and self._fetching is not None and member.refusals < MOST_REFUSALS:
+            self._fetching.refused(address, tuple(unrolled(problem.blocks)))
+            return
+        reason = _REASONS.get(problem.code, Reason.NOT_HERE)
+        self.charge(address, PeerError(reason, f"refuses: {display(problem.message)}"))
+
+    def session_lost(self, session: PeerSession, error: PeerError) -> None:
+        """Session: it is over."""
+        self._members.pop(session.address, None)
+        if self._fetching is not None:
+            self._fetching.left(session.address)
+        self._owner.lost(session.address, error)
+
+    def charge(self, address: str, error: PeerError) -> None:
+        """What it gave is wrong: take nothing more of it."""
+        if address in self._members:
+            self.leave(address)
+            self._owner.lost(address, error)
+
+
+_REASONS = {"busy": Reason.BUSY, "changed": Reason.CHANGED, "unreadable": Reason.CHANGED}

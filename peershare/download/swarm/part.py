@@ -1,0 +1,234 @@
+"""The part of a verified download: only bytes that hash to what the manifest says count.
+
+Blocks are written at their places as they arrive and read back for checking in the hashing pool;
+what is verified is offered to others at once.  There is no record of what is held: after a
+restart the file is hashed again (design, decision 4).  Not for: whom the blocks come from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from peershare.content.blocks import BlockSet, block_range
+from peershare.content.chunks import ByteRange
+from peershare.content.manifest import Manifest, digest
+from peershare.content.names import check_file_name
+from peershare.download.busy import Busy
+from peershare.download.context import Progress
+from peershare.download.picture import Fifths
+from peershare.library.entries import ContentHandle, Workers
+from peershare.library.files import identity_of, open_regular, storage_errors
+from peershare.library.index import DownloadRecord, Index
+from peershare.library.library import Library
+from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
+
+_COPY_BYTES = 1 << 20
+
+
+class BlockSink:
+    """Takes the bytes of one block, in order, until it is told to drop them."""
+
+    piped = True
+
+    def __init__(self, put: Callable[[Any, int], None], offset: int) -> None:
+        """`put(data, offset)` is where they go."""
+        self._put: Callable[[Any, int], None] | None = put
+        self._offset = offset
+        self.received = 0
+
+    @property
+    def dropped(self) -> bool:
+        """Whether somebody else's bytes are taken in place of these."""
+        return self._put is None
+
+    def write(self, data: memoryview | PipedBytes) -> None:
+        """Take the next bytes.  Raises `StorageError`."""
+        self.received += len(data)
+        if self._put is not None:
+            self._put(data, self._offset)
+            self._offset += len(data)
+        elif isinstance(data, PipedBytes):
+            os.read(data.descriptor, len(data))  # a pipe has to be emptied
+
+    def drop(self) -> None:
+        """Whatever still comes is for nobody."""
+        self._put = None
+
+
+class VerifiedPart:
+    """The part file of one content, and what the library knows of it."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        record: DownloadRecord,
+        manifest: Manifest,
+        index: Index,
+        library: Library,
+        workers: Workers,
+        hashers: Workers,
+    ) -> None:
+        self.key = f"part:{record.id}"
+        self.manifest = manifest
+        self.held = BlockSet(manifest.block_count)
+        self.fifths = Fifths(manifest.size)
+        self.missing_bytes = manifest.size
+        self._record = record
+        self._folder = Path(record.folder)
+        self._file_name = f"{record.id}-{record.name}.part"
+        self._index = index
+        self._library = library
+        self._workers = workers
+        self._hashers = hashers
+        self._file: PartFile | None = None
+        self._busy = Busy()
+
+    @property
+    def path(self) -> Path:
+        """Where the part lies."""
+        return self._folder / PART_FOLDER / self._file_name
+
+    def progress(self, arriving: Iterable[ByteRange], givers: tuple[str, ...]) -> Progress:
+        """How far it is; `arriving` is what has come, and is not checked yet."""
+        chunks, size = self.fifths.chunks(arriving), self.manifest.size
+        return Progress(chunks, sum(chunk.received for chunk in chunks), size, givers)
+
+    # -- what is here already
+
+    def check(self) -> Deferred[None]:
+        """Hash what lies there, keep what matches, offer it.  Fails with `StorageError`."""
+        return self._busy.track(self._check())
+
+    async def _check(self) -> None:
+        file = self._open()
+        own = self._library.find_content(self._record.content or "")
+        if own is not None and own.held is None and own.path.parent != self._folder:
+            await self._workers(_copy, own, file)
+        if file.size:
+            found: BlockSet = await self._hashers(file.check_blocks, self.manifest)
+            for index in found:
+                self._add(index)
+        self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
+
+    # -- blocks
+
+    def check_room(self) -> None:
+        """Raise `StorageError` if the rest does not fit on the disk."""
+        file = self._open()
+        with storage_errors(self.path, "look at"):
+            used = self.path.stat().st_blocks * 512
+        file.check_room(max(0, self.manifest.size - used))
+
+    def sink(self, index: int) -> BlockSink:
+        """Where the bytes of a block go: to their place in the file.  Raises `StorageError`."""
+        return BlockSink(self._open().write_at, block_range(index, self.manifest.size).start)
+
+    def verify(self, index: int) -> Deferred[bool]:
+        """Whether what was written of a block is right.  Fails with `StorageError`."""
+        return self._busy.track(self._verify(index))
+
+    async def _verify(self, index: int) -> bool:
+        where = block_range(index, self.manifest.size)
+        found = await self._hashers(self._open().hash, where.start, where.length)
+        return bool(found == self.manifest.digest_of(index))
+
+    def store(self, index: int, data: bytes | bytearray) -> Deferred[bool]:
+        """Check a block that is in memory and, if it is right, write it.  Fails: `StorageError`."""
+        return self._busy.track(self._store(index, data))
+
+    async def _store(self, index: int, data: bytes | bytearray) -> bool:
+        if await self._hashers(digest, data) != self.manifest.digest_of(index):
+            return False
+        if index not in self.held:
+            self._open().write_at(memoryview(data), block_range(index, self.manifest.size).start)
+        return True
+
+    def accept(self, index: int) -> None:
+        """This block is here and verified: it counts, and others may have it."""
+        if self._add(index):
+            self._library.blocks_added(self.key, (index,))
+
+    def _add(self, index: int) -> bool:
+        if not self.held.add(index):
+            return False
+        where = block_range(index, self.manifest.size)
+        self.fifths.add(where)
+        self.missing_bytes -= where.length
+        return True
+
+    # -- the end
+
+    def finish(self) -> Deferred[Path]:
+        """Give the file its final name; fires with the path.  Fails with `StorageError`."""
+        return self._busy.track(self._finish())
+
+    async def _finish(self) -> Path:
+        name = check_file_name(self._record.name)
+        final: Path = await self._workers(self._open().finish, name, self.manifest.size)
+        self._file = None
+        identity = identity_of(final)
+        if identity is not None:
+            self._index.finish(self._record.id, final, identity)
+        self._library.part_became_file(self.key, final, self.manifest)
+        return final
+
+    def close(self) -> Deferred[None]:
+        """Close the part and leave it for next time; what it holds is still offered.
+
+        Fires once no worker uses it any more.
+        """
+        if self._file is not None:
+            self._file.abandon()
+        return self._busy.idle().addCallback(self._close)
+
+    def _close(self, _: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> PartFile:
+        if self._file is None:
+            self._file = PartFile(self._folder, self._file_name)
+        return self._file
+
+
+def _copy(own: ContentHandle, file: PartFile) -> None:
+    """Worker: copy a content that we have elsewhere; whether it is right is checked afterwards."""
+    with storage_errors(own.path, "read"):
+        descriptor = open_regular(own.path)
+        try:
+            offset = 0
+            while data := os.pread(descriptor, _COPY_BYTES, offset):
+                file.write_at(data, offset)
+                offset += len(data)
+        finally:
+            os.close(descriptor)
+
+
+class BytesSink:
+    """Takes the bytes of one block into memory."""
+
+    piped = False
+
+    def __init__(self, length: int) -> None:
+        self.data = bytearray(length)
+        self.received = 0
+
+    def write(self, data: memoryview | PipedBytes) -> None:
+        """Take the next bytes."""
+        if not isinstance(data, PipedBytes):
+            self.data[self.received : self.received + len(data)] = data
+        self.received += len(data)
+
+
+def manifest_of_one(data: bytes, content: str) -> Manifest | None:
+    """The manifest of a content of one block, out of its bytes; None if they are not its bytes."""
+    manifest = Manifest(len(data), digest(data))
+    return manifest if manifest.content_id == content else None

@@ -1,0 +1,146 @@
+"""The native sessions of a node: one for each peer, shared by all that want something of it.
+
+Nobody is dialled here whom a beacon has not proven to be a native peer; the callers see to that.
+Not for: what is said on a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from peershare.download.dialling import as_peer_error, connect
+from peershare.download.swarm.receiving import Room
+from peershare.download.swarm.session import Household, PeerSession
+from peershare.errors import PeerError, Reason
+from peershare.throttle import TokenBucket
+from peershare.timers import Alarm
+from peershare.wire.messages import Hello
+
+IDLE_SECONDS = 30.0
+_SWEEP_SECONDS = 5.0
+
+_Key = tuple[str, int]
+
+
+class SessionPool:
+    """Dials, keeps and closes sessions."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        hello: Callable[[], Hello],
+        bucket: TokenBucket,
+        bind_address: Callable[[IPv4Address], str | None],
+        received: Callable[[str, int], None],
+    ) -> None:
+        """`bind_address` gives our own address on the link that a peer's address belongs to.
+
+        `received(address, count)` is told of raw bytes as they come.
+        """
+        self._reactor = reactor
+        self._hello = hello
+        self._bind_address = bind_address
+        self._household = Household(reactor, bucket, Room(), received, self._forget)
+        self._sessions: dict[_Key, PeerSession] = {}
+        self._dials: dict[_Key, _Dial] = {}
+        self._sweeping = Alarm(reactor)
+        self._closed = False
+
+    def get(self, address: str, port: int) -> Deferred[PeerSession]:
+        """A session with this peer; may be cancelled.  Fails with `PeerError`."""
+        key = (address, port)
+        session: Deferred[PeerSession] = Deferred(lambda waiting: self._give_up(key, waiting))
+        if self._closed:
+            session.errback(_stopping())
+        elif key in self._sessions:
+            session.callback(self._sessions[key])
+        else:
+            dial = self._dials.get(key)
+            if dial is None:
+                dial = self._dials[key] = _Dial()
+                dial.waiting.append(session)
+                self._dial(key, dial)
+            else:
+                dial.waiting.append(session)
+        return session
+
+    def close(self) -> None:
+        """Close every session and dial nobody any more."""
+        self._closed = True
+        self._sweeping.clear()
+        for dial in list(self._dials.values()):
+            if dial.connecting is not None:
+                dial.connecting.cancel()
+        for session in list(self._sessions.values()):
+            session.close()
+
+    def _dial(self, key: _Key, dial: _Dial) -> None:
+        address, port = key
+        own = self._bind_address(IPv4Address(address))
+        factory = _SessionFactory(self._household, address, port, self._hello())
+        dial.connecting = connect(self._reactor, factory, address, port, own)
+        dial.connecting.addCallbacks(self._connected, self._failed, (key,), {}, (key,), {})
+
+    def _connected(self, session: PeerSession, key: _Key) -> None:
+        self._sessions[key] = session
+        if self._sweeping.due is None:
+            self._sweeping.set(_SWEEP_SECONDS, self._sweep)
+        for waiting in self._dials.pop(key).waiting:
+            waiting.callback(session)
+
+    def _failed(self, failure: Failure, key: _Key) -> None:
+        error = _stopping() if self._closed else as_peer_error(failure.value)
+        for waiting in self._dials.pop(key).waiting:
+            waiting.errback(error)
+
+    def _give_up(self, key: _Key, waiting: Deferred[PeerSession]) -> None:
+        """One of those who wait does not any more; the last one ends the dialling."""
+        dial = self._dials.get(key)
+        if dial is None or waiting not in dial.waiting:
+            return
+        dial.waiting.remove(waiting)
+        if not dial.waiting and dial.connecting is not None:
+            dial.connecting.cancel()
+
+    def _forget(self, session: PeerSession) -> None:
+        key = (session.address, session.port)
+        if self._sessions.get(key) is session:
+            del self._sessions[key]
+
+    def _sweep(self) -> None:
+        """Close those that nobody has used for a while."""
+        latest = self._reactor.seconds() - IDLE_SECONDS
+        for session in list(self._sessions.values()):
+            if session.idle and session.used_at <= latest:
+                session.close()
+        if self._sessions:
+            self._sweeping.set(_SWEEP_SECONDS, self._sweep)
+
+
+def _stopping() -> PeerError:
+    return PeerError(Reason.UNREACHABLE, "is not dialled: this node is stopping")
+
+
+class _Dial:
+    """A connection that is being opened, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[PeerSession]] = []
+        self.connecting: Deferred[Any] | None = None
+
+
+class _SessionFactory(Factory):
+    noisy = False
+
+    def __init__(self, household: Household, address: str, port: int, hello: Hello) -> None:
+        self._make = lambda: PeerSession(household, address, port, hello)
+
+    def buildProtocol(self, addr: object) -> PeerSession:
+        """Twisted: the connection is open."""
+        return self._make()

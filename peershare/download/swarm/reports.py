@@ -1,0 +1,87 @@
+"""What a verified download reports: lines in the download log, notices for people.
+
+Not for: what happens next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from peershare.content.names import display
+from peershare.download.report import Tell
+from peershare.errors import PeerError
+from peershare.ledger import Ledger
+from peershare.status import NoticeKind
+
+
+@dataclass
+class _Account:
+    """What one address gave since its last line in the log."""
+
+    since: float
+    blocks: int = 0
+    bytes: int = 0
+
+
+class SwarmReports:
+    """Speaks for one download."""
+
+    def __init__(self, name: str, ledger: Ledger, tell: Tell, clock: Callable[[], float]) -> None:
+        """`clock` gives monotonic seconds."""
+        self._name = name
+        self._ledger = ledger
+        self._tell = tell
+        self._clock = clock
+        self._accounts: dict[str, _Account] = {}
+
+    def joined(self, address: str) -> None:
+        """A session begins."""
+        self._accounts.setdefault(address, _Account(self._clock()))
+
+    def gave(self, address: str, length: int) -> None:
+        """A verified block came."""
+        account = self._accounts.setdefault(address, _Account(self._clock()))
+        account.blocks += 1
+        account.bytes += length
+
+    def closed(self, address: str) -> None:
+        """It gives no more, in good order: write down what it gave."""
+        account = self._accounts.pop(address, None)
+        if account is not None and account.blocks:
+            self._log(address, account, f"ok verified: {account.blocks} blocks")
+
+    def close_all(self) -> None:
+        """Write down what everybody gave."""
+        for address in tuple(self._accounts):
+            self.closed(address)
+
+    def failed(self, address: str, error: PeerError, others: int) -> None:
+        """It failed us; `others` still give."""
+        account = self._accounts.pop(address, _Account(self._clock()))
+        if account.blocks:
+            self._log(address, account, f"ok verified: {account.blocks} blocks, until it failed")
+        self._log(address, _Account(account.since), f"failed {error.reason}: {error}")
+        then = f", going on with {others} others" if others else ""
+        text = f"{display(self._name)}: {address} {error}{then}"
+        self._tell(NoticeKind.FAILOVER, self._name, address, text)
+
+    def exhausted(self, missing: int | None, tried: Mapping[str, str]) -> str:
+        """Nobody can give the rest (None: how much that is, is not known); why, a line for each."""
+        what = "it" if missing is None else f"the missing {missing:,} bytes"
+        text = (
+            f"{display(self._name)}: nobody who is here can give {what} now;"
+            " it goes on by itself when somebody can"
+        )
+        self._tell(NoticeKind.WARNING, self._name, "", text)
+        for address, why in tried.items():
+            self._tell(NoticeKind.INFO, self._name, address, f"{address}: {why}")
+        return text
+
+    def blocked(self, why: str) -> None:
+        """Our own disk is in the way."""
+        self._tell(NoticeKind.WARNING, "", "", why)
+
+    def _log(self, address: str, account: _Account, result: str) -> None:
+        seconds = self._clock() - account.since
+        self._ledger.record_download(address, self._name, account.bytes, seconds, result)

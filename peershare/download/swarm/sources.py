@@ -1,0 +1,177 @@
+"""The sources of one verified download: with whom it holds sessions, and with whom not.
+
+It dials whoever has something, up to a cap, waits longer and longer where that fails, keeps away
+from who gave wrong bytes, and exchanges who has nothing to give.  Not for: which block from whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from peershare.download.swarm.pool import SessionPool
+from peershare.download.swarm.session import PeerSession
+from peershare.errors import PeerError
+from peershare.holdings import Holder
+from peershare.timers import Alarm
+
+MAX_SESSIONS = 40
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 30.0
+# Who gave wrong bytes, and is the only one there is.
+FIRST_BLAME_SECONDS = 5.0
+LONGEST_BLAME_SECONDS = 300.0
+
+
+@dataclass
+class _Standing:
+    """What is held against an address: how often it failed us in a row, and until when."""
+
+    failures: int = 0
+    blamed: int = 0  # wrong bytes; never forgiven while there are others
+    until: float = 0.0
+    why: str = ""
+
+
+class Sources:
+    """Keeps sessions open; `opened` gets each new one, `failed` whoever could not give."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        random: Random,
+        pool: SessionPool,
+        find: Callable[[], Iterable[Holder]],
+        opened: Callable[[PeerSession, Holder], None],
+        failed: Callable[[str, PeerError], None],
+    ) -> None:
+        """`find` gives whoever may be dialled natively and has some of the content."""
+        self._reactor = reactor
+        self._random = random
+        self._pool = pool
+        self._find = find
+        self._opened = opened
+        self._failed = failed
+        self._dialling: dict[str, Deferred[Any]] = {}
+        self._standing: dict[str, _Standing] = {}
+        self._retry = Alarm(reactor)
+        self._running = False
+        self.most = MAX_SESSIONS
+        self.sessions: dict[str, PeerSession] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is somebody who gives, or may soon."""
+        return bool(self.sessions or self._dialling)
+
+    def problems(self) -> dict[str, str]:
+        """Why each address that failed did, as sentences that follow it."""
+        return {address: s.why for address, s in self._standing.items() if s.why}
+
+    def start(self) -> None:
+        """Dial, and go on dialling."""
+        self._running = True
+        self.refresh()
+
+    def stop(self) -> None:
+        """Dial nobody any more, and know of no session; the sessions themselves stay open."""
+        self._running = False
+        self._retry.clear()
+        dialling, self._dialling = self._dialling, {}
+        for dial in dialling.values():
+            dial.cancel()
+        self.sessions = {}
+
+    def refresh(self) -> None:
+        """Dial whoever should be dialled now; come back when somebody's time is over."""
+        if not self._running:
+            return
+        now = self._reactor.seconds()
+        self._retry.clear()
+        free = self.most - len(self.sessions) - len(self._dialling)
+        others = [
+            holder
+            for holder in self._find()
+            if holder.address not in self.sessions and holder.address not in self._dialling
+        ]
+        fit = [holder for holder in others if not self._blamed(holder.address)]
+        if not fit and not self.busy:
+            fit = others  # better somebody who was wrong once than nobody
+        ready = [h for h in fit if self._until(h.address) <= now]
+        if len(ready) > free:
+            ready = self._random.sample(ready, max(0, free))
+        for holder in ready:
+            self._dial(holder)
+        waits = [self._until(holder.address) for holder in fit]
+        waits = [until - now for until in waits if until > now]
+        if waits:
+            self._retry.set(min(waits), self.refresh)
+
+    def fail(self, address: str, error: PeerError, *, blame: bool = False) -> None:
+        """It failed us: keep away for a while; `blame`: it gave wrong bytes."""
+        self.sessions.pop(address, None)
+        standing = self._standing.setdefault(address, _Standing())
+        standing.failures += 1
+        wait = min(FIRST_BACKOFF_SECONDS * 2.0 ** (standing.failures - 1), LONGEST_BACKOFF_SECONDS)
+        if blame:
+            standing.blamed += 1
+            wait = min(FIRST_BLAME_SECONDS * 2.0 ** (standing.blamed - 1), LONGEST_BLAME_SECONDS)
+        standing.until = self._reactor.seconds() + wait
+        standing.why = str(error)
+        self._failed(address, error)
+        self.refresh()
+
+    def gave(self, address: str) -> None:
+        """It gave something that was right."""
+        standing = self._standing.get(address)
+        if standing is not None:
+            standing.failures, standing.why = 0, ""
+
+    def exchange(self, address: str) -> None:
+        """It has nothing for us: make room for somebody else, if there is anybody."""
+        self.sessions.pop(address, None)
+        standing = self._standing.setdefault(address, _Standing())
+        standing.until = self._reactor.seconds() + LONGEST_BACKOFF_SECONDS
+        self.refresh()
+
+    def others_waiting(self) -> bool:
+        """Whether there are more who have the content than we may hold sessions with."""
+        full = len(self.sessions) + len(self._dialling) >= self.most
+        return full and any(
+            h.address not in self.sessions and not self._blamed(h.address) for h in self._find()
+        )
+
+    # -- below
+
+    def _blamed(self, address: str) -> bool:
+        standing = self._standing.get(address)
+        return standing is not None and standing.blamed > 0
+
+    def _until(self, address: str) -> float:
+        standing = self._standing.get(address)
+        return standing.until if standing is not None else 0.0
+
+    def _dial(self, holder: Holder) -> None:
+        dial = self._pool.get(holder.address, holder.port)
+        self._dialling[holder.address] = dial
+        dial.addCallbacks(self._connected, self._not_connected, (holder,), {}, (holder,))
+
+    def _connected(self, session: PeerSession, holder: Holder) -> None:
+        if self._dialling.pop(holder.address, None) is None:
+            return  # stopped meanwhile
+        self.sessions[holder.address] = session
+        self._opened(session, holder)
+
+    def _not_connected(self, failure: Failure, holder: Holder) -> None:
+        if self._dialling.pop(holder.address, None) is None or failure.check(CancelledError):
+            return
+        error = failure.value
+        if not isinstance(error, PeerError):
+            failure.raiseException()
+            return
+        self.fail(holder.address, error)

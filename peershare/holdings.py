@@ -1,0 +1,164 @@
+"""Holdings: who holds what, by the catalogues of our neighbours.  Pure.
+
+The catalogues themselves are `stock.Stock`; here are the questions that are asked of them.  Not
+for: believing them.  An id is a fact once bytes hash to it; who holds it and what it is called are
+hints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from peershare.content.manifest import ID_PREFIX, id_query, is_content_id
+from peershare.content.names import folded, split_name
+from peershare.resolving import normal
+from peershare.shelves import Item
+from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, FullError, Stock
+
+__all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "FullError", "Holder", "Holdings", "Known"]
+
+# Nobody reads more answers to one question.
+MAX_ANSWERS = 100
+
+
+class Known(Struct, frozen=True):
+    """A content that somebody holds.
+
+    `name` is the one that was asked for, else the one that most peers tell, `names` are all;
+    `size` is what most peers tell.  Of `peers` that hold it, `complete` hold all of it.
+    """
+
+    id: str
+    name: str
+    size: int
+    peers: int
+    complete: int
+    first_heard_at: float
+    names: tuple[str, ...]
+
+
+class Holder(Struct, frozen=True):
+    """A peer that holds a content, all of it or (not `complete`) a part; `size` as it says."""
+
+    address: str
+    port: int
+    complete: bool
+    size: int
+
+
+class Holdings(Stock):
+    """See the module."""
+
+    def lookup(self, query: str) -> tuple[Known, ...]:
+        """What a person may mean by this, the one that most peers hold first; at most 100.
+
+        That is what has exactly this name; if nothing has, this stem (`forest` of `forest.png`);
+        then the same without regard to case; then an id that begins so (8 or more hex digits, with
+        or without `b3:`).  Of very many contents of one name those known first are looked at.
+        """
+        wanted = normal(query)
+        items = self._living(self._shelves.named(wanted))
+        encoded, caseless = wanted.encode("utf-8", "replace"), folded(wanted)
+        for fits in (
+            lambda item: item.name == encoded,
+            lambda item: split_name(item.text)[0] == wanted,
+            lambda item: folded(item.text) == caseless,
+            lambda item: folded(split_name(item.text)[0]) == caseless,
+        ):
+            found = [item for item in items if fits(item)]
+            if found:
+                return self._answers(found, named=True)
+        prefix = id_query(query)
+        if prefix is None:
+            return ()
+        beginning = self._shelves.beginning(prefix.removeprefix(ID_PREFIX))
+        return self._answers(self._living(beginning), named=False)
+
+    def holders(self, content_id: str) -> tuple[Holder, ...]:
+        """Who holds this content, each peer once, always in the same order."""
+        if not is_content_id(content_id):
+            return ()
+        found: dict[str, Holder] = {}
+        for item in self._shelves.variants(bytes.fromhex(content_id.removeprefix(ID_PREFIX))):
+            for catalogue in self._catalogues_in(item.holders & self._live):
+                for address, port in catalogue.peers.items():
+                    if item.complete or address not in found:
+                        found[address] = Holder(address, port, item.complete, item.size)
+        return tuple(found.values())
+
+    def contents(self) -> Iterator[Known]:
+        """Everything that somebody holds; it may change meanwhile, then some may come twice."""
+        return (known for known in self.matching("*") if known is not None)
+
+    def matching(self, pattern: str) -> Iterator[Known | None]:
+        """The contents with a name that fits, `*` being any text, without regard to case.
+
+        None comes now and then, after so many that did not fit that a pause may be due.
+        """
+        literals = folded(normal(pattern)).split("*")
+        fits = re.compile(".*".join(map(re.escape, literals)), re.DOTALL).fullmatch
+        looked_at = 0
+        for digest in tuple(self._catalogues):
+            catalogue = self._catalogues.get(digest)
+            if catalogue is None:
+                continue
+            for item in catalogue.items:
+                looked_at += 1
+                if looked_at % STEP_ENTRIES == 0:
+                    yield None
+                holders = item.holders & self._live
+                # each content once: where it is first
+                if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
+                    variants = self._living(self._shelves.variants(item.id))
+                    if next(v for v in variants if fits(folded(v.text))) is item:
+                        yield self._known(item.id, item.text)
+
+    def names_of(self, address: str, most: int) -> tuple[str, ...]:
+        """What a peer holds, by name: so many of them at most."""
+        catalogue = self._of_peer.get(address)
+        return tuple(item.text for item in catalogue.items[:most]) if catalogue else ()
+
+    def _catalogues_in(self, mask: int) -> Iterator[Catalogue]:
+        while mask:
+            lowest = mask & -mask
+            catalogue = self._slots[lowest.bit_length() - 1]
+            if catalogue is not None:
+                yield catalogue
+            mask ^= lowest
+
+    def _living(self, items: Iterable[Item]) -> list[Item]:
+        """Those that somebody holds: the others are about to be swept."""
+        return [item for item in items if item.holders & self._live]
+
+    def _peers(self, holders: int) -> int:
+        """How many peers have one of these catalogues."""
+        return sum(n * (holders & mask).bit_count() for n, mask in self._counts.items())
+
+    def _answers(self, items: list[Item], *, named: bool) -> tuple[Known, ...]:
+        names = {item.id: item.text if named else "" for item in reversed(items)}
+        if len(items) > MAX_ANSWERS:
+            items = sorted(items, key=lambda item: -self._peers(item.holders))
+        contents = dict.fromkeys(item.id for item in items)
+        known = [self._known(content, names[content]) for content in list(contents)[:MAX_ANSWERS]]
+        return tuple(sorted(known, key=lambda k: (-k.peers, k.first_heard_at, k.id)))
+
+    def _known(self, content: bytes, name: str) -> Known:
+        """A content that somebody holds, under this name or the most usual one."""
+        items = self._living(self._shelves.variants(content))
+        items.sort(key=lambda item: -self._peers(item.holders))
+        holders = complete = 0
+        for item in items:
+            holders |= item.holders
+            complete |= item.holders if item.complete else 0
+        return Known(
+            id=ID_PREFIX + content.hex(),
+            name=name or items[0].text,
+            size=items[0].size,
+            peers=self._peers(holders),
+            complete=self._peers(complete),
+            first_heard_at=min(item.since for item in items),
+            names=tuple(dict.fromkeys(item.text for item in items)),
+        )

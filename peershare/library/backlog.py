@@ -1,0 +1,278 @@
+"""The backlog: files whose content id is not known yet, looked up or hashed in the background.
+
+What was hashed before is found in the index; the rest is hashed smallest first, large files one
+after another beside the small ones, so that neither waits for the other.  A file counts as hashed
+once that is remembered.  What cannot be read or remembered is tried again after the next scan.
+Not for: what is done with the ids.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from peershare.content.manifest import Manifest
+from peershare.errors import StorageError
+from peershare.library.entries import SharedFile, Workers
+from peershare.library.filehash import SLICE_BYTES, Hashed, Wanted, hash_files, hash_large
+from peershare.library.files import Identity
+from peershare.library.hashes import HashStore
+from peershare.library.hashing import HashingStoppedError
+
+# So many small files are one task, and so many ids are taken in before others have their turn.
+_BATCH_FILES = 256
+_SLICE_FILES = 500
+# After so many newly hashed files it is looked at what may be forgotten.
+_PRUNE_FILES = 10_000
+
+
+class Backlog:
+    """Files in, files with their content ids out."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        workers: Workers,
+        hashers: Workers,
+        store: HashStore,
+        known: Callable[[list[tuple[SharedFile, str]]], None],
+        problem: Callable[[SharedFile, str], None],
+        rescan: Callable[[], None],
+    ) -> None:
+        """Called are `known` with files and their ids, `problem` with a file and why it cannot be
+
+        read, and `rescan` when one is not what the last scan saw.
+        """
+        self._reactor = reactor
+        self._workers = workers
+        self._hashers = hashers
+        self._store = store
+        self._known = known
+        self._problem = problem
+        self._rescan = rescan
+        self._files: dict[str, SharedFile] = {}  # all of them
+        self._new: dict[str, SharedFile] = {}  # not looked up yet
+        self._small: list[tuple[int, str]] = []  # heaps of what is to be hashed: size, key
+        self._large: list[tuple[int, str]] = []
+        self._failed: dict[str, SharedFile] = {}
+        self._unsaved: dict[str, tuple[SharedFile, Manifest]] = {}
+        self._disk_failed = False
+        self._lanes: dict[str, Deferred[None]] = {}
+        self._to_prune = 0  # files until that is done
+        self.stopped = True
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def start(self) -> None:
+        """Look up and hash from now on."""
+        self.stopped = False
+        self.go_on()
+
+    def stop(self) -> Deferred[Any]:
+        """Do no more; fires when nothing is under way."""
+        self.stopped = True
+        return DeferredList(list(self._lanes.values()))
+
+    def ended(self) -> bool:
+        """Whether it was stopped; threads ask."""
+        return self.stopped
+
+    # -- what is wanted
+
+    def add(self, file: SharedFile, *, anew: bool = False) -> None:
+        """What does this file hash to (`anew`: whatever is remembered)?  `go_on` is to follow."""
+        self.discard(file.key)
+        self._files[file.key] = file
+        if anew:
+            self._push(file)
+        else:
+            self._new[file.key] = file
+
+    def add_hashed(self, file: SharedFile, manifest: Manifest) -> None:
+        """This is what it hashes to: remember it.  `go_on` is to follow."""
+        self.discard(file.key)
+        self._unsaved[file.key] = (file, manifest)
+
+    def discard(self, key: str) -> None:
+        """It is not wanted any more."""
+        for where in (self._files, self._new, self._failed, self._unsaved):
+            where.pop(key, None)
+
+    def unsaved(self, key: str) -> Manifest | None:
+        """The manifest of a file that could not be remembered yet."""
+        return self._unsaved[key][1] if key in self._unsaved else None
+
+    def scanned(self, present: Callable[[], Collection[Identity]]) -> None:
+        """The folder was scanned: try again what failed; forget what is not `present` any more."""
+        failed, self._failed = self._failed, {}
+        for file in failed.values():
+            if self._files.get(file.key) is file:
+                self._push(file)
+        if self._to_prune <= 0:
+            self._to_prune = _PRUNE_FILES
+            there = present()
+            self._run("prune", lambda: self._prune(there))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """See that everything that is to be done is being done."""
+        if self._new:
+            self._run("look up", self._look_up)
+        if self._small or self._unsaved:
+            self._run("small", self._hash_small)
+        if self._large:
+            self._run("large", self._hash_large)
+
+    # -- the lanes
+
+    def _run(self, lane: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self.stopped or lane in self._lanes:
+            return
+        over: Deferred[None] = Deferred()
+        self._lanes[lane] = over
+
+        def ended(result: object) -> None:
+            if isinstance(result, Failure) and result.check(HashingStoppedError) is None:
+                self._log.failure("hashing in the background failed", failure=result)
+            del self._lanes[lane]
+            over.callback(None)
+
+        Deferred.fromCoroutine(work()).addBoth(ended)
+
+    async def _look_up(self) -> None:
+        while self._new and not self.stopped:
+            new, self._new = self._new, {}
+            wanted = [file.identity for file in new.values()]
+            try:
+                found: dict[Identity, str] = await self._workers(self._store.find, wanted)
+            except StorageError as error:
+                self._say(error)
+                found = {}
+            files = [file for file in new.values() if self._files.get(file.key) is file]
+            for start in range(0, len(files), _SLICE_FILES):
+                if start:
+                    await deferLater(self._reactor, 0)
+                self._take_in(files[start : start + _SLICE_FILES], found)
+            self.go_on()
+
+    def _take_in(self, files: Iterable[SharedFile], found: dict[Identity, str]) -> None:
+        known: list[tuple[SharedFile, str]] = []
+        for file in files:
+            content = found.get(file.identity)
+            if self._files.get(file.key) is not file:
+                continue
+            if content is None:
+                self._push(file)
+            else:
+                del self._files[file.key]
+                known.append((file, content))
+        if known:
+            self._known(known)
+
+    async def _hash_small(self) -> None:
+        while await self._save() and (batch := self._next_batch()):
+            wanted = [Wanted(file.path, file.identity) for file in batch]
+            with self._trying(batch):
+                self._take(batch, await self._hashers(hash_files, wanted, self.ended))
+
+    async def _hash_large(self) -> None:
+        while not self.stopped and (file := self._next(self._large)):
+            wanted = Wanted(file.path, file.identity)
+            with self._trying([file]):
+                self._take([file], [await hash_large(self._hashers, wanted, self.ended)])
+            if not await self._save():
+                return
+
+    @contextmanager
+    def _trying(self, files: list[SharedFile]) -> Iterator[None]:
+        """If this fails, these files are tried again after the next scan."""
+        try:
+            yield
+        except Exception:
+            self._failed.update((file.key, file) for file in files)
+            raise
+
+    def _next_batch(self) -> list[SharedFile]:
+        batch: list[SharedFile] = []
+        left = SLICE_BYTES
+        while len(batch) < _BATCH_FILES and left > 0 and not self.stopped:
+            file = self._next(self._small)
+            if file is None:
+                break
+            batch.append(file)
+            left -= file.size
+        return batch
+
+    def _next(self, heap: list[tuple[int, str]]) -> SharedFile | None:
+        """The smallest file that is still wanted."""
+        while heap:
+            size, key = heapq.heappop(heap)
+            file = self._files.get(key)
+            if file is not None and file.size == size and key not in self._new:
+                return file
+        return None
+
+    def _push(self, file: SharedFile) -> None:
+        heap = self._small if file.size <= SLICE_BYTES else self._large
+        heapq.heappush(heap, (file.size, file.key))
+
+    def _take(self, files: list[SharedFile], results: list[Hashed]) -> None:
+        """Take over what became of files that were to be hashed."""
+        changed = False
+        for file, result in zip(files, results, strict=True):
+            if self._files.get(file.key) is not file:
+                continue  # it is another one by now
+            if result.manifest is not None:
+                self._unsaved[file.key] = (file, result.manifest)
+                continue
+            self._failed[file.key] = file
+            if result.problem:
+                self._problem(file, result.problem)
+            else:
+                changed = not self.stopped
+        if changed:
+            self._rescan()
+
+    async def _save(self) -> bool:
+        """Remember what was hashed; False if the disk fails."""
+        saving = list(self._unsaved.values())
+        if not saving:
+            return True
+        rows = [(file.identity, manifest) for file, manifest in saving]
+        try:
+            await self._workers(self._store.save, rows)
+        except StorageError as error:
+            self._say(error)
+            return False
+        self._disk_failed = False
+        self._to_prune -= len(rows)
+        known: list[tuple[SharedFile, str]] = []
+        for file, manifest in saving:
+            if self._unsaved.get(file.key) == (file, manifest):
+                del self._unsaved[file.key]
+                if self._files.pop(file.key, None) is not None:
+                    known.append((file, manifest.content_id))
+        if known:
+            self._known(known)
+        return True
+
+    async def _prune(self, present: Collection[Identity]) -> None:
+        try:
+            await self._workers(self._store.prune, present)
+        except StorageError as error:
+            self._say(error)
+
+    def _say(self, error: StorageError) -> None:
+        if not self._disk_failed:
+            self._disk_failed = True
+            self._log.warn("{error}", error=error)

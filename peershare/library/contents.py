@@ -1,0 +1,215 @@
+"""The native side of the library: which contents we have, whole and in part.
+
+Every whole file of at most 4 TiB is one, once it is hashed (by the `Backlog`).
+Not for: which files there are, or what classic peers are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from peershare.content.blocks import MAX_CONTENT_BYTES
+from peershare.content.manifest import Manifest
+from peershare.content.names import check_file_name
+from peershare.errors import BadNameError, StorageError
+from peershare.library.backlog import Backlog
+from peershare.library.entries import ContentHandle, SharedFile, Workers
+from peershare.library.files import Identity
+from peershare.library.index import Index
+from peershare.library.remarks import Remarks
+from peershare.timers import Alarm
+from peershare.wire.catalogue import CatalogueEntry, is_fit
+
+# While one file after another is being hashed, the catalogue is called changed once in this time.
+_TELL_SECONDS = 1.0
+
+
+class Contents:
+    """Files by their keys, parts by theirs; `changed` is called when the catalogue is another."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        index: Index,
+        workers: Workers,
+        hashers: Workers,
+        remarks: Remarks,
+        changed: Callable[[], None],
+        rescan: Callable[[], None],
+    ) -> None:
+        """`rescan` is called when a file is not what the last scan saw."""
+        self._reactor = reactor
+        self._index = index
+        self._remarks = remarks
+        self._changed = changed
+        self._backlog = Backlog(
+            reactor, workers, hashers, index.hashes, self._known, self._unreadable, rescan
+        )
+        self._files: dict[str, SharedFile] = {}
+        self._parts: dict[str, ContentHandle] = {}
+        self._entries: dict[str, CatalogueEntry] = {}
+        # By content id: the first key, and further ones.  (One dict of tuples would be a burden to
+        # the garbage collector, which is what stops everything when there are very many files.)
+        self._key: dict[str, str] = {}
+        self._more: dict[str, tuple[str, ...]] = {}
+        self._tell_alarm = Alarm(reactor)
+        self._told_at = float("-inf")
+
+    def start(self) -> None:
+        """Hash what is to be hashed from now on."""
+        self._backlog.start()
+
+    def stop(self) -> Deferred[Any]:
+        """Hash no more; fires when nothing is under way."""
+        self._tell_alarm.clear()
+        return self._backlog.stop()
+
+    # -- what there is
+
+    @property
+    def unhashed(self) -> int:
+        """How many files have no content id yet."""
+        return len(self._backlog)
+
+    def catalogue(self) -> tuple[CatalogueEntry, ...]:
+        """What native peers are told."""
+        return tuple(self._entries.values())
+
+    def id_of(self, key: str) -> str:
+        """The content id of a file or part, "" while it is not known."""
+        entry = self._entries.get(key)
+        return entry.id if entry else ""
+
+    def find(self, content: str) -> ContentHandle | None:
+        """A content of this id, a whole one if there is one."""
+        part = None
+        for key in self._keys(content):
+            part = self._parts.get(key, part)
+            if key not in self._files:
+                continue
+            file, manifest = self._files[key], self._manifest(key, content)
+            if manifest is not None:
+                name = self._entries[key].name
+                return ContentHandle(content, name, file.path, file.identity, manifest, None)
+        return part
+
+    def _manifest(self, key: str, content: str) -> Manifest | None:
+        unsaved = self._backlog.unsaved(key)
+        if unsaved is not None:
+            return unsaved
+        try:
+            manifest = self._index.manifest(content)
+        except StorageError as error:
+            self._log.warn("{error}", error=error)
+            return None
+        if manifest is None:  # the index has lost it
+            file = self._files[key]
+            self.remove(key)
+            self._files[key] = file
+            self._backlog.add(file, anew=True)
+            self._backlog.go_on()
+        return manifest
+
+    # -- what comes and goes
+
+    def add(self, file: SharedFile, manifest: Manifest | None = None) -> None:
+        """A file is there, new or changed.  To be followed by `go_on`.
+
+        A manifest says that every byte of it was checked, and it is offered from now on.
+        """
+        self.remove(file.key)
+        name = self._name(file)
+        if name is None:
+            return
+        self._files[file.key] = file
+        if manifest is None or manifest.size != file.size:
+            self._backlog.add(file)
+        else:
+            self._backlog.add_hashed(file, manifest)
+            self._enter(file.key, CatalogueEntry(name, file.size, manifest.content_id, True))
+
+    def set_part(self, key: str, part: ContentHandle) -> None:
+        """A part is there."""
+        self.remove(key)
+        self._parts[key] = part
+        self._enter(key, CatalogueEntry(part.name, part.manifest.size, part.id, False))
+
+    def remove(self, key: str) -> None:
+        """A file or part is gone."""
+        self._backlog.discard(key)
+        self._files.pop(key, None)
+        self._parts.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            keys = tuple(other for other in self._keys(entry.id) if other != key)
+            del self._key[entry.id]
+            self._more.pop(entry.id, None)
+            for other in keys:
+                self._add_key(entry.id, other)
+
+    def go_on(self) -> None:
+        """Find out what the files that were added hash to."""
+        self._backlog.go_on()
+
+    def scanned(self) -> None:
+        """The folder was read: try again what could not be hashed, forget what is gone for long."""
+        self._backlog.scanned(self._present)
+
+    def _present(self) -> Collection[Identity]:
+        return [file.identity for file in self._files.values()]
+
+    def _enter(self, key: str, entry: CatalogueEntry) -> None:
+        self._entries[key] = entry
+        self._add_key(entry.id, key)
+
+    def _keys(self, content: str) -> tuple[str, ...]:
+        """Every key of a content, the oldest first."""
+        key = self._key.get(content)
+        return () if key is None else (key, *self._more.get(content, ()))
+
+    def _add_key(self, content: str, key: str) -> None:
+        if self._key.setdefault(content, key) != key:
+            self._more[content] = (*self._more.get(content, ()), key)
+
+    def _name(self, file: SharedFile) -> str | None:
+        """What the file is called in the catalogue; None if it cannot be in it."""
+        name = file.name
+        if file.size > MAX_CONTENT_BYTES:
+            self._remarks.unoffered(name, "it is larger than 4 TiB")
+            return None
+        if is_fit(name):
+            return name
+        try:
+            return check_file_name(name)
+        except BadNameError as error:
+            self._remarks.unoffered(name, str(error))
+            return None
+
+    # -- what the backlog tells
+
+    def _known(self, files: list[tuple[SharedFile, str]]) -> None:
+        for file, content in files:
+            name = self._name(file) or ""
+            self._enter(file.key, CatalogueEntry(name, file.size, content, True))
+        if not self._backlog.stopped:
+            self._tell()
+
+    def _unreadable(self, file: SharedFile, problem: str) -> None:
+        self._remarks.unoffered(file.name, problem)
+
+    def _tell(self) -> None:
+        """Say that the catalogue changed: at once if nothing more is to come, else now and then."""
+        gap = self._told_at + _TELL_SECONDS - self._reactor.seconds()
+        if gap > 0 and self.unhashed:
+            if self._tell_alarm.due is None:
+                self._tell_alarm.set(gap, self._tell)
+            return
+        self._tell_alarm.clear()
+        self._told_at = self._reactor.seconds()
+        self._changed()

@@ -1,0 +1,197 @@
+"""Neighbourhood: the native peers around us and what they hold, and that they know the same of us.
+
+This is where beacons, neighbours, catalogues and holdings are wired to each other.  Not for:
+sessions, downloads, nor for anything classic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+from random import Random
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from peershare.beacons import Beacons, BeaconSocket
+from peershare.catalogues import Chores, Fetcher, Sessions
+from peershare.hearing import Hearing
+from peershare.holdings import Holdings
+from peershare.identity import Identity
+from peershare.links import Link
+from peershare.neighbours import Heard, Neighbours
+from peershare.timers import Alarm
+from peershare.wire.beacon import Nonces
+from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
+
+# Several changes of what we hold within this time are one; then there is none for a while.
+_UPDATE_DELAY_SECONDS = 0.05
+_UPDATE_GAP_SECONDS = 1.0
+# Who asked for it is told of changes at once, then not again for this long.
+_TELL_GAP_SECONDS = 0.1
+
+
+class Neighbourhood(Service):
+    """See the module.  `catalogue` is our own, `neighbours` and `holdings` are those of others."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        beacon_port: int,
+        classic_udp_port: int,
+        identity: Identity,
+        random: Random,
+        sessions: Sessions,
+        entries: Callable[[], Iterable[CatalogueEntry]],
+        is_own: Callable[[IPv4Address], bool],
+        is_local: Callable[[IPv4Address], bool],
+    ) -> None:
+        """`entries` gives what we hold; `shares_changed` says that it is not what it was.
+
+        `sessions` is a pool of sessions, which is asked only for who has proven to be there.
+        `is_own`: one of our addresses; `is_local`: on the network of one of our links.
+        """
+        self._reactor = reactor
+        self._entries = entries
+        nonces = Nonces(identity.secret)
+        self.catalogue = CatalogueHistory()
+        self.neighbours = Neighbours(nonces)
+        self.holdings = Holdings(self.neighbours.was_contacted)
+        self._beacons = Beacons(
+            reactor,
+            identity,
+            random,
+            catalogue=lambda: (self.catalogue.digest, self.catalogue.count),
+            neighbours=lambda: self.neighbours.proven_count,
+        )
+        self._chores = Chores(reactor)
+        self._fetcher = Fetcher(
+            reactor, self.neighbours, self.holdings, sessions, random, self._chores, self._changed
+        )
+        self._hearing = Hearing(
+            reactor,
+            beacon_port,
+            classic_udp_port,
+            self._beacons,
+            identity.instance,
+            nonces,
+            self.neighbours,
+            random,
+            is_own=is_own,
+            is_local=is_local,
+            on_heard=self._heard,
+            on_gone=self._gone,
+        )
+        self._port = beacon_port
+        self._callbacks: list[Callable[[], object]] = []
+        self._seen: tuple[int, int] = (0, 0)
+        self._telling, self._told_at = Alarm(reactor), float("-inf")
+        self._updating, self._updated_at = Alarm(reactor), float("-inf")
+        self._version = 0
+
+    def on_change(self, callback: Callable[[], object]) -> None:
+        """Call this whenever something was learned or forgotten (at most ten times a second)."""
+        self._callbacks.append(callback)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is in the way of being heard, as sentences."""
+        return self._beacons.problems
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Beacons and catalogues turned away, by reason."""
+        return self._hearing.refusals.counts + self._fetcher.refusals.counts
+
+    # -- life
+
+    def startService(self) -> None:
+        """Listen, and say that we are here."""
+        super().startService()
+        self._hearing.open()
+        self._beacons.startService()
+        self.shares_changed()
+
+    def stopService(self) -> Deferred[Any]:
+        """Say goodbye; close the sockets; leave what is under way."""
+        super().stopService()
+        closing = [self._hearing.close(), self._beacons.stopService()]
+        self._fetcher.stop()
+        self._chores.stop()
+        self._telling.clear()
+        self._updating.clear()
+        return DeferredList(closing)
+
+    # -- sockets: for `listening`
+
+    def use(self, link: Link) -> BeaconSocket:
+        """Be heard on one more link; its socket is told where sessions are taken (`moved`)."""
+        socket = BeaconSocket(self._reactor, link, self._port, self._hearing.hear)
+        self._beacons.use(link, socket)
+        return socket
+
+    def moved(self, link: Link, tcp_port: int) -> None:
+        """Sessions are taken at this TCP port of the link from now on, 0 if nowhere."""
+        self._beacons.moved(link, tcp_port)
+
+    def drop(self, link: Link) -> Deferred[None]:
+        """Be heard there no more."""
+        return self._beacons.drop(link)
+
+    # -- what we hold
+
+    def shares_changed(self) -> None:
+        """What we hold is not what it was: it is told within about a second."""
+        if self.running and self._updating.due is None:
+            gap = self._updated_at + _UPDATE_GAP_SECONDS - self._reactor.seconds()
+            self._updating.set(max(_UPDATE_DELAY_SECONDS, gap), self._update)
+
+    def _update(self) -> None:
+        self._updated_at = self._reactor.seconds()
+        before = self.catalogue.digest
+        work = self.catalogue.updating(self._entries())
+        self._chores.add(work, lambda problem: self._updated(before, problem))
+
+    def _updated(self, before: str, problem: Exception | None) -> None:
+        if problem is not None:
+            self._log.failure("making our catalogue failed", failure=Failure(problem))
+        elif self.catalogue.digest != before:
+            self._beacons.changed()
+
+    # -- what others hold
+
+    def _heard(self, address: str, heard: Heard) -> None:
+        neighbour = self.neighbours.proven(address)
+        if neighbour is not None:
+            self._fetcher.told(neighbour)
+        if heard.changed:
+            self._version += 1
+            self._changed()
+
+    def _gone(self, address: str) -> None:
+        self._version += 1
+        self._fetcher.gone(address)
+
+    def _changed(self) -> None:
+        """Tell it, if it is true, now or when it is time."""
+        seen = (self._version, self.holdings.version)
+        if seen == self._seen or not self.running or self._telling.due is not None:
+            return
+        gap = self._told_at + _TELL_GAP_SECONDS - self._reactor.seconds()
+        self._telling.set(max(0.0, gap), self._tell)
+
+    def _tell(self) -> None:
+        self._seen = (self._version, self.holdings.version)
+        self._told_at = self._reactor.seconds()
+        for callback in tuple(self._callbacks):
+            try:
+                callback()
+            except Exception:
+                self._log.failure("whoever listens to changes failed")

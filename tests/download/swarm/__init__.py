@@ -1,0 +1,1 @@
+"""Tests of a verified download: the pure scheduler, and what moves the blocks."""

@@ -1,0 +1,191 @@
+"""Fetching: requests go out, bytes find their place, nothing counts that was not checked."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.content.blocks import BlockSet
+from peershare.download.swarm.fetching import TICK_SECONDS, Fetching
+from peershare.download.swarm.scheduler import Scheduler
+from peershare.status import ChunkState
+from tests.download.swarm.parts import BLOCK, NotingSession, Reports, block_of, content, make_part
+from tests.fakes import FakeReactor, HeldWorkers, run_now
+
+A, B = "198.18.0.2", "198.18.0.3"
+
+
+class FetchingTestCase(SynchronousTestCase):
+    blocks = 6.5
+
+    def begin(self, hashers: Any = run_now) -> None:
+        self.data = content(self.blocks)
+        self.reactor = FakeReactor()
+        self.part, self.library, _ = make_part(self, self.data, hashers=hashers)
+        self.successResultOf(self.part.check())
+        self.reports = Reports()
+        scheduler = Scheduler(self.part.manifest.block_count, BLOCK, self.part.held, Random(1))
+        self.fetching = Fetching(self.reactor, "b3:0", self.part, scheduler, self.reports)
+        self.fetching.begin()
+        self.addCleanup(self.fetching.end)
+
+    def join(self, address: str, have: BlockSet | None = None) -> NotingSession:
+        session: Any = NotingSession(address)
+        self.fetching.joined(session, have, steered=False)
+        return session
+
+    def give(self, address: str, index: int, data: bytes | None = None) -> None:
+        """All bytes of a block come, in two pieces."""
+        data = block_of(self.data, index) if data is None else data
+        sink = self.fetching.begins(address, index, len(data))
+        if sink is not None:
+            sink.write(memoryview(data[:1_000]))
+            sink.write(memoryview(data[1_000:]))
+        self.fetching.arrived(address, index)
+
+    def give_all(self, *sessions: NotingSession) -> None:
+        """Whatever is asked for is given, as long as anything is."""
+        given: set[tuple[str, int]] = set()
+        while True:
+            asked = [(s.address, i) for s in sessions for i in s.requested]
+            todo = [pair for pair in asked if pair not in given]
+            if not todo:
+                return
+            given.add(todo[0])
+            self.give(*todo[0])
+
+
+class OrderTests(FetchingTestCase):
+    def test_everything_from_one(self) -> None:
+        """One session gives all; each block counts once, and the end is told once."""
+        self.begin()
+        session = self.join(A)
+        self.give_all(session)
+        self.assertEqual(sorted(session.requested), list(range(7)))
+        self.assertEqual(sorted(self.library.added), list(range(7)))
+        self.assertEqual(self.reports.complete, 1)
+        self.assertEqual(self.reports.came, {A: len(self.data)})
+        self.assertEqual(self.part.path.read_bytes(), self.data)
+
+    def test_only_what_a_session_has(self) -> None:
+        """A session is asked for what it has, and for more when it has more."""
+        self.begin()
+        session = self.join(A, BlockSet(7, [3]))
+        self.give_all(session)
+        self.assertEqual(session.requested, [3])
+        self.fetching.had(A, [5, 6])
+        self.give_all(session)
+        self.assertEqual(sorted(session.requested), [3, 5, 6])
+        self.assertEqual(self.reports.complete, 0)
+
+    def test_a_session_that_goes(self) -> None:
+        """What it was to give is asked of the other one; a torn block leaves nothing that counts."""
+        self.begin()
+        first = self.join(A)
+        sink = self.fetching.begins(A, first.requested[0], BLOCK)
+        assert sink is not None
+        sink.write(memoryview(b"x" * 500))
+        second = self.join(B)
+        self.fetching.left(A)
+        sink.write(memoryview(b"y" * 500))  # what was still on its way
+        self.give_all(second)
+        self.assertEqual(sorted(second.requested), list(range(7)))
+        self.assertEqual(self.part.path.read_bytes(), self.data)
+
+    def test_late_blocks_go_to_another(self) -> None:
+        """A session that gives nothing does not hold a download up that others can finish."""
+        self.begin()
+        first = self.join(A)
+        self.assertTrue(first.requested)
+        second = self.join(B)
+        self.give_all(second)
+        for _ in range(int(30 / TICK_SECONDS)):
+            self.reactor.advance(TICK_SECONDS)
+            self.give_all(second)
+        self.assertEqual(self.reports.complete, 1)
+        self.assertEqual(self.part.path.read_bytes(), self.data)
+
+
+class WrongBytesTests(FetchingTestCase):
+    def test_charged_and_fetched_again(self) -> None:
+        """A wrong block is charged to who gave it, and asked for again."""
+        self.begin()
+        session = self.join(A)
+        index = session.requested[0]
+        self.give(A, index, b"?" * len(block_of(self.data, index)))
+        self.assertEqual(self.reports.wrong, [(A, index)])
+        self.assertEqual(len(self.part.held), 0)
+        self.fetching.left(A)
+        other = self.join(B)
+        self.give_all(other)
+        self.assertEqual(self.reports.complete, 1)
+        self.assertEqual(self.part.path.read_bytes(), self.data)
+
+
+class CopyTests(FetchingTestCase):
+    blocks = 1.5
+
+    def both(self, hashers: Any = run_now) -> tuple[NotingSession, NotingSession]:
+        """Two sessions; the first has begun to give block 0, the second gives a copy of it."""
+        self.begin(hashers)
+        first = self.join(A)
+        second = self.join(B)
+        self.owner = self.fetching.begins(A, 0, BLOCK)
+        assert self.owner is not None
+        self.owner.write(memoryview(block_of(self.data, 0)[:10]))
+        return first, second
+
+    def test_a_copy_that_is_first(self) -> None:
+        """It takes the range over; what the first one still sends changes nothing."""
+        self.both()
+        self.give(B, 0)
+        self.assertEqual(self.reports.verified, [(B, BLOCK)])
+        assert self.owner is not None
+        self.owner.write(memoryview(b"?" * 100))
+        self.assertEqual(self.part.path.read_bytes()[:BLOCK], block_of(self.data, 0))
+
+    def test_a_wrong_copy(self) -> None:
+        """It is charged, and harms nothing."""
+        self.both()
+        self.give(B, 0, b"?" * BLOCK)
+        self.assertEqual(self.reports.wrong, [(B, 0)])
+        assert self.owner is not None
+        self.owner.write(memoryview(block_of(self.data, 0)[10:]))
+        self.fetching.arrived(A, 0)
+        self.assertEqual(self.reports.verified, [(A, BLOCK)])
+
+    def test_nothing_is_taken_twice(self) -> None:
+        """A block that is here is dropped when it comes again."""
+        self.both()
+        self.give(B, 0)
+        self.assertIsNone(self.fetching.begins(A, 0, BLOCK))
+
+    def test_checked_at_the_same_time(self) -> None:
+        """Both are in check at once: the block counts once."""
+        workers = HeldWorkers()
+        self.both(workers)
+        assert self.owner is not None
+        self.owner.write(memoryview(block_of(self.data, 0)[10:]))
+        self.fetching.arrived(A, 0)
+        self.give(B, 0)
+        workers.do_all()
+        self.assertEqual(len(self.reports.verified), 1)
+        self.assertEqual(self.reports.wrong, [])
+        self.assertEqual(self.library.added, [0])
+
+
+class PictureTests(FetchingTestCase):
+    def test_progress(self) -> None:
+        """What came of a block counts in the picture before it is checked; who gives is told."""
+        self.begin()
+        session = self.join(A)
+        index = session.requested[0]
+        sink = self.fetching.begins(A, index, BLOCK)
+        assert sink is not None
+        sink.write(memoryview(block_of(self.data, index)[:5_000]))
+        progress = self.fetching.progress()
+        self.assertEqual((progress.received, progress.size), (5_000, len(self.data)))
+        self.assertEqual(progress.givers, (A,))
+        self.assertIn(ChunkState.FETCHING, [chunk.state for chunk in progress.chunks])

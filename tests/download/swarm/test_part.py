@@ -1,0 +1,122 @@
+"""The part of a verified download: what counts, what is kept, and how it gets its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.content.manifest import manifest_of
+from peershare.download.swarm.part import manifest_of_one
+from peershare.errors import StorageError
+from peershare.library.entries import ContentHandle
+from peershare.library.files import identity_of
+from tests.download.swarm.parts import BLOCK, block_of, content, make_part
+
+
+class PartTests(SynchronousTestCase):
+    def test_nothing_counts_unverified(self) -> None:
+        """A block that was written is here only once it was checked and accepted."""
+        data = content(3)
+        part, library, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        part.sink(1).write(memoryview(block_of(data, 1)))
+        self.assertEqual((len(part.held), library.added), (0, []))
+        self.assertTrue(self.successResultOf(part.verify(1)))
+        part.accept(1)
+        self.assertEqual((list(part.held), library.added), ([1], [1]))
+        self.assertEqual(part.missing_bytes, 2 * BLOCK)
+
+    def test_wrong_bytes(self) -> None:
+        """Whatever hashes to something else is wrong, and so is what is not there at all."""
+        data = content(2.5)
+        part, _, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        wrong = bytearray(block_of(data, 0))
+        wrong[100] ^= 1
+        part.sink(0).write(memoryview(bytes(wrong)))
+        self.assertFalse(self.successResultOf(part.verify(0)))
+        self.assertFalse(self.successResultOf(part.verify(2)))
+        self.assertFalse(self.successResultOf(part.store(0, bytes(wrong))))
+        self.assertTrue(self.successResultOf(part.store(2, block_of(data, 2))))
+
+    def test_a_dropped_sink_writes_nothing(self) -> None:
+        """Once a range is verified, nobody writes it again."""
+        data = content(1.5)
+        part, _, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        sink = part.sink(0)
+        sink.write(memoryview(block_of(data, 0)[:1000]))
+        sink.drop()
+        sink.write(memoryview(b"x" * 1000))
+        self.assertEqual(part.path.read_bytes(), data[:1000])
+        self.assertTrue(sink.dropped)
+
+    def test_what_is_there_is_hashed_again(self) -> None:
+        """After a restart the blocks that match are kept, damaged ones are not."""
+        data = content(4)
+        part, _, folder = make_part(self, data)
+        part.path.parent.mkdir()
+        damaged = bytearray(data[: 3 * BLOCK])
+        damaged[BLOCK + 5] ^= 0xFF
+        part.path.write_bytes(damaged)
+        self.successResultOf(part.check())
+        self.assertEqual(list(part.held), [0, 2])
+        self.assertEqual(part.missing_bytes, 2 * BLOCK)
+        self.assertEqual([c.received for c in part.fifths.chunks(())][0], len(data) // 5 + 1)
+        self.assertEqual(folder, part.path.parent.parent)
+
+    def test_finish(self) -> None:
+        """The final file has every byte, and the library knows it without hashing it again."""
+        data = content(2.2)
+        part, library, folder = make_part(self, data)
+        self.successResultOf(part.check())
+        for index in range(3):
+            self.successResultOf(part.store(index, block_of(data, index)))
+            part.accept(index)
+        self.assertTrue(part.held.complete)
+        path = self.successResultOf(part.finish())
+        self.assertEqual((path, path.read_bytes()), (folder / "forest.bin", data))
+        self.assertEqual(library.finished, [(part.key, path, manifest_of(data))])
+        self.assertFalse(part.path.exists())
+
+    def test_never_overwrites(self) -> None:
+        """A different file of that name keeps it."""
+        data = content(0.5)
+        part, _, folder = make_part(self, data)
+        (folder / "forest.bin").write_bytes(b"mine")
+        self.successResultOf(part.check())
+        self.successResultOf(part.store(0, data))
+        part.accept(0)
+        path = self.successResultOf(part.finish())
+        self.assertEqual(path.name, "forest (2).bin")
+        self.assertEqual((folder / "forest.bin").read_bytes(), b"mine")
+
+    def test_a_copy_from_elsewhere(self) -> None:
+        """What we have in another folder need not be fetched; it is checked all the same."""
+        data = content(3)
+        part, library, _ = make_part(self, data)
+        elsewhere = Path(self.mktemp()).absolute()
+        elsewhere.write_bytes(data[: 2 * BLOCK] + b"?" * BLOCK)
+        manifest = manifest_of(data)
+        library.own = ContentHandle(
+            manifest.content_id, "other.bin", elsewhere, identity_of(elsewhere), manifest, None
+        )
+        self.successResultOf(part.check())
+        self.assertEqual(list(part.held), [0, 1])
+
+    def test_no_room(self) -> None:
+        """A content that cannot fit is our own disk's fault, and says how much is missing."""
+        part, _, _ = make_part(self, content(1))
+        self.patch(os, "fstatvfs", lambda _: os.statvfs_result((1, 1, 0, 0, 0, 0, 0, 0, 0, 0)))
+        with self.assertRaises(StorageError) as caught:
+            part.check_room()
+        self.assertEqual(caught.exception.needed_bytes, BLOCK)
+
+    def test_one_block(self) -> None:
+        """A content of one block is judged by its id alone."""
+        data = content(0.3)
+        identifier = manifest_of(data).content_id
+        self.assertEqual(manifest_of_one(data, identifier), manifest_of(data))
+        self.assertIsNone(manifest_of_one(data + b"x", identifier))

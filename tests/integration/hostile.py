@@ -1,0 +1,331 @@
+"""Native peers that misbehave: each kind is a way to give, with the reason that is due to it.
+
+Not for: beacons that lie, those are sent by the tests themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from peershare.content.blocks import BlockSet, runs
+from peershare.wire.framing import MAX_MESSAGE_BYTES
+from peershare.wire.messages import Block, Content, GetBlocks, Hello, Join
+from tests.integration.giving import Giving, Shared
+
+# Longer than any test lasts.
+_FOREVER_SECONDS = 3_600.0
+
+
+def wrong(data: bytes) -> bytes:
+    """The same bytes, but for the first one."""
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+class Hostile(Giving):
+    """Base of them: what the download log must say of such a peer.
+
+    `reasons` are those that may stand there, empty where nothing has to; `harmless`: it gives
+    right bytes all the same.
+    """
+
+    reasons: ClassVar[frozenset[str]] = frozenset()
+    harmless = False
+
+    def hang(self) -> None:
+        """Say nothing more, and keep the connection open."""
+        deadline = time.monotonic() + _FOREVER_SECONDS
+        while time.monotonic() < deadline and not self.peer.closed:
+            time.sleep(0.05)
+
+
+# -- wrong bytes
+
+
+class WrongBytes(Hostile):
+    """Every block is wrong by one bit."""
+
+    reasons = frozenset({"wrong-bytes"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        self.give_bytes(shared, index, wrong(shared.block(index)))
+
+
+class WrongOnce(Hostile):
+    """The first block that it ever gives is wrong, all others are right."""
+
+    reasons = frozenset({"wrong-bytes"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        with self.counts.lock:
+            first = not self.counts.given
+        data = shared.block(index)
+        self.give_bytes(shared, index, wrong(data) if first else data)
+
+
+class WrongManifest(Hostile):
+    """Its digests are not those of the content."""
+
+    reasons = frozenset({"wrong-manifest"})
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        super().tell(shared, wrong(digests) if digests else b"", bitmap)
+
+
+class WrongSize(Hostile):
+    """It says that the content is 4 TiB large."""
+
+    reasons = frozenset({"wrong-manifest", "bad-message"})
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        length = len(digests) + len(bitmap)
+        self.send(
+            Content(
+                content=shared.id,
+                size=1 << 42,
+                length=length,
+                digests=len(digests),
+                bitmap=len(bitmap),
+            ),
+            digests + bitmap,
+        )
+
+
+class OtherBlocks(Hostile):
+    """It gives the bytes of the block after the one that was asked for."""
+
+    reasons = frozenset({"wrong-bytes"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        other = shared.block((index + 1) % (shared.count - 1))
+        self.give_bytes(shared, index, other[: len(shared.block(index))])
+
+
+# -- too slow
+
+
+class Stalls(Hostile):
+    """99 % of its third block, and then nothing."""
+
+    def give(self, shared: Shared, index: int) -> None:
+        data = shared.block(index)
+        if self.counts.given_bytes < 2 * len(data):
+            super().give(shared, index)
+            return
+        told = Block(content=shared.id, index=index, length=len(data))
+        self.send(told, data[: len(data) * 99 // 100])
+        self.hang()
+
+
+class SilentFromTheStart(Hostile):
+    """It takes connections and says nothing at all."""
+
+    def hello(self, message: Hello) -> None:
+        self.hang()
+
+
+class SilentWhenAsked(Hostile):
+    """It tells what it has, and gives nothing of it."""
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        self.hang()
+
+
+class Trickles(Hostile):
+    """500 bytes a second."""
+
+    def give(self, shared: Shared, index: int) -> None:
+        data = shared.block(index)
+        self.send(Block(content=shared.id, index=index, length=len(data)))
+        for start in range(0, len(data), 50):
+            self.send_raw(data[start : start + 50])
+            time.sleep(0.1)
+
+
+class NeverGrants(Hostile):
+    """It wants to be asked only for what it grants, and grants nothing."""
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        told = Content(
+            content=shared.id,
+            size=shared.size,
+            length=len(digests),
+            digests=len(digests),
+            steered=True,
+        )
+        self.send(told, digests)
+
+
+# -- lies about what it has
+
+
+class RefusesAll(Hostile):
+    """It says that it has every block, and refuses each that is asked for."""
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        for index in blocks:
+            self.refuse(shared.id, [index])
+
+
+class RefusesTheContent(Hostile):
+    """Its catalogue lists what it knows nothing of."""
+
+    def join(self, message: Join) -> None:
+        self.refuse(message.content)
+
+
+class Changed(Hostile):
+    """After two blocks its file is not what it was."""
+
+    def give(self, shared: Shared, index: int) -> None:
+        if self.counts.given_bytes >= 2 * len(shared.block(index)):
+            self.refuse(shared.id, [index], "changed")
+            self.refuse(shared.id, (), "changed")
+        else:
+            super().give(shared, index)
+
+
+class EndlessHaves(Hostile):
+    """It has nothing, and says again and again that it has everything."""
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        super().tell(shared, digests, BlockSet(shared.count).to_bytes())
+        while not self.peer.closed:
+            self.have(shared, 0, shared.count)
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        for index in blocks:
+            self.refuse(shared.id, [index])
+
+
+class HasImpossibleBlocks(Hostile):
+    """It says that it has blocks which the content has not."""
+
+    reasons = frozenset({"bad-message"})
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        super().tell(shared, digests, bitmap)
+        self.have(shared, shared.count + 5, 1 << 40)
+
+
+# -- other bytes than were asked for
+
+
+class OutOfOrder(Hostile):
+    """The last block that it is asked for comes first; that is allowed."""
+
+    harmless = True
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        super().give_all(shared, blocks[::-1])
+
+
+class Unasked(Hostile):
+    """Before each block it gives one that it was not asked for."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        key, asked = shared.id, self.counts.asked
+        others = [other for other in range(shared.count) if not asked[key, other]]
+        for other in others[:1]:
+            super().give(shared, other)
+        super().give(shared, index)
+
+
+class TooLong(Hostile):
+    """Its blocks are longer than they can be."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        self.give_bytes(shared, index, shared.block(index) + b"more")
+
+
+class TooShort(Hostile):
+    """Its blocks are shorter than they can be."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        self.give_bytes(shared, index, shared.block(index)[:-1])
+
+
+class NoSuchBlock(Hostile):
+    """It gives a block behind the last one."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        self.give_bytes(shared, shared.count + index, shared.block(index))
+
+
+class Garbage(Hostile):
+    """No messages at all, once it is asked for blocks."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        self.send_raw(bytes(range(256)) * 64 + b"\n")
+
+
+class EndlessLine(Hostile):
+    """A message that does not end."""
+
+    reasons = frozenset({"bad-message"})
+
+    def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        for _ in range(4):
+            self.send_raw(b" {" * (MAX_MESSAGE_BYTES // 2))
+
+
+class Closes(Hostile):
+    """It ends the connection in the middle of a block."""
+
+    reasons = frozenset({"short", "reset", "empty"})
+
+    def give(self, shared: Shared, index: int) -> None:
+        data = shared.block(index)
+        told = Block(content=shared.id, index=index, length=len(data))
+        self.send(told, data[: len(data) // 2])
+        self.close()
+
+
+class OldVersion(Hostile):
+    """It speaks a version that was not offered."""
+
+    reasons = frozenset({"version", "bad-message"})
+
+    def hello(self, message: Hello) -> None:
+        self.send(Hello(versions=(999,)))
+
+
+class TwiceEach(Hostile):
+    """It gives every block twice."""
+
+    reasons = frozenset({"bad-message"})
+
+    def get_blocks(self, message: GetBlocks) -> None:
+        super().get_blocks(message)
+        super().get_blocks(message)
+
+
+class PermutedRuns(Hostile):
+    """It tells everything it has block by block, in the worst order; that is allowed."""
+
+    harmless = True
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        super().tell(shared, digests, BlockSet(shared.count).to_bytes())
+        for first, count in runs(range(0, shared.count, 2)) + runs(range(1, shared.count, 2)):
+            self.have(shared, first, count)
+
+
+KINDS: tuple[type[Hostile], ...] = (
+    *(WrongBytes, WrongOnce, WrongManifest, WrongSize, OtherBlocks),
+    *(Stalls, SilentFromTheStart, SilentWhenAsked, Trickles, NeverGrants),
+    *(RefusesAll, RefusesTheContent, Changed, EndlessHaves, HasImpossibleBlocks),
+    *(OutOfOrder, Unasked, TooLong, TooShort, NoSuchBlock, Garbage, EndlessLine, Closes),
+    *(OldVersion, TwiceEach, PermutedRuns),
+)

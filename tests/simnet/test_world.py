@@ -1,0 +1,207 @@
+"""Machines, their disks, and peers that are no good."""
+
+from __future__ import annotations
+
+import errno
+import os
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.wire.messages import Block, Content, Hello, encode
+from tests.simnet.classic import ClassicPeer
+from tests.simnet.disk import SimDisk
+from tests.simnet.spoiling import Spoiler
+from tests.simnet.world import Machine, Simulation
+
+CONTENT = "b3:" + "0" * 64
+
+
+class DiskTests(SynchronousTestCase):
+    """Disks fail where they are told to; files of the dead are closed."""
+
+    def setUp(self) -> None:
+        self.simulation = Simulation("disk")
+        self.addCleanup(self.simulation.close)
+        self.disk = self.simulation.disk
+        self.sick, self.well = self.simulation.root / "1", self.simulation.root / "10"
+        for folder in (self.sick, self.well):
+            folder.mkdir()
+
+    def opened(self, *folders: object) -> list[int]:
+        flags = os.O_RDWR | os.O_CREAT
+        descriptors = [os.open(f"{folder}/file", flags, 0o600) for folder in folders]
+        for descriptor in descriptors:
+            self.addCleanup(os.close, descriptor)
+        return descriptors
+
+    def test_full(self) -> None:
+        """Nothing can be written there, and there is no room; elsewhere all is well."""
+        sick, well = self.opened(self.sick, self.well)
+        self.disk.fail(self.sick, errno.ENOSPC)
+        failed = self.assertRaises(OSError, os.pwrite, sick, b"data", 0)
+        self.assertEqual(failed.errno, errno.ENOSPC)
+        self.assertEqual(os.fstatvfs(sick).f_bavail, 0)
+        self.assertEqual(os.pwrite(well, b"data", 0), 4)
+        self.assertGreater(os.fstatvfs(well).f_bavail, 0)
+        self.disk.mend(self.sick)
+        self.assertEqual(os.pwrite(sick, b"data", 0), 4)
+
+    def test_failing(self) -> None:
+        """What cannot be written cannot be made durable either."""
+        (sick,) = self.opened(self.sick)
+        self.disk.fail(self.sick, errno.EIO)
+        self.assertRaises(OSError, os.fsync, sick)
+        self.assertRaises(OSError, os.splice, 0, sick, 1, offset_dst=0)
+
+    def test_power_loss(self) -> None:
+        """What was not made durable may be gone, what was is not."""
+        sick, well = self.opened(self.sick, self.well)
+        for number in range(40):
+            os.pwrite(sick, b"durable.", 8 * number)
+        os.fsync(sick)
+        for number in range(40, 80):
+            os.pwrite(sick, b"at risk!", 8 * number)
+            os.pwrite(well, b"at risk!", 8 * number)
+        self.disk.lose_power(self.sick, Random(1))
+        data = os.pread(sick, 1_000, 0)
+        self.assertEqual(data[:320], b"durable." * 40)
+        pieces = [data[at : at + 8] for at in range(320, 640, 8)]
+        self.assertEqual(set(pieces), {b"at risk!", bytes(8)})
+        self.assertEqual(os.pread(well, 320, 320), b"at risk!" * 40)
+
+    def test_dead(self) -> None:
+        """A killed process has nothing open any more, and its numbers are not given to others."""
+        sick = os.open(self.sick / "file", os.O_RDWR | os.O_CREAT, 0o600)
+        self.assertEqual(self.disk.open_below(self.sick), [str(self.sick / "file")])
+        self.disk.drop_descriptors(self.sick)
+        self.assertEqual(self.disk.open_below(self.sick), [])
+        (well,) = self.opened(self.well)
+        self.assertNotEqual(well, sick)
+
+    def test_restored(self) -> None:
+        """After a simulation the functions are those of the system."""
+        before = os.pwrite
+        disk = SimDisk()
+        self.assertIsNot(os.pwrite, before)
+        disk.restore()
+        self.assertIs(os.pwrite, before)
+
+
+class SpoilerTests(SynchronousTestCase):
+    """Blocks are spoilt, and nothing else is."""
+
+    def stream(self, count: int) -> bytes:
+        content = Content(content=CONTENT, size=9, length=33, digests=32, bitmap=1)
+        parts = [encode(Hello(versions=(1,))), encode(content), b"\n{\n" * 11]
+        for index in range(count):
+            parts += [encode(Block(content=CONTENT, index=index, length=7)), b"a\nblock"]
+        return b"".join(parts)
+
+    def spoil(self, data: bytes, rate: float, piece: int) -> bytes:
+        spoiler = Spoiler(Random(1), rate)
+        pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+        return b"".join(map(spoiler.pass_on, pieces))
+
+    def test_every_block(self) -> None:
+        """One byte of each, however the stream is cut into pieces."""
+        data = self.stream(10)
+        spoilt = self.spoil(data, 1.0, len(data))
+        self.assertEqual(len(spoilt), len(data))
+        wrong = [at for at in range(len(data)) if spoilt[at] != data[at]]
+        self.assertEqual(len(wrong), 10)
+        for piece in (1, 7, 64):
+            self.assertEqual(self.spoil(data, 1.0, piece), spoilt)
+
+    def test_some(self) -> None:
+        """As many as was said."""
+        data = self.stream(500)
+        spoilt = self.spoil(data, 0.1, 4_096)
+        wrong = sum(one != other for one, other in zip(data, spoilt, strict=True))
+        self.assertApproximates(wrong, 50, 25)
+
+    def test_classic(self) -> None:
+        """A classic answer is not touched."""
+        data = b"bytes of a chunk" + self.stream(3)
+        self.assertEqual(self.spoil(data, 1.0, 100), data)
+
+
+class MachineTests(SynchronousTestCase):
+    """Nodes start, fetch, die and start again on virtual time."""
+
+    def setUp(self) -> None:
+        self.simulation = Simulation("machines")
+        self.addCleanup(self.simulation.close)
+        self.data = self.simulation.random.randbytes(1_000_000)
+
+    def machines(self, count: int, rate: float = 1_000_000.0) -> list[Machine]:
+        made = [self.simulation.add_machine(rate, rate) for _ in range(count)]
+        made[0].put("film.bin", self.data)
+        for machine in made:
+            machine.start()
+        self.simulation.run(2)
+        return made
+
+    def assert_gets(self, machine: Machine, seconds: float) -> None:
+        got = self.simulation.run_until(lambda: machine.has(self.data), seconds)
+        self.assertTrue(got, machine.downloads())
+        self.simulation.run(1)
+        self.assertTrue(machine.has_all)
+        self.assertEqual(self.simulation.errors, [])
+
+    def test_download(self) -> None:
+        """One node fetches from another as fast as the link allows."""
+        _, fetching = self.machines(2)
+        fetching.get("film.bin")
+        begin = self.simulation.elapsed
+        self.assert_gets(fetching, 5)
+        self.assertLess(self.simulation.elapsed - begin, 2.5)
+
+    def test_failover(self) -> None:
+        """The peer that gives is killed: another one gives the rest."""
+        first, fetching, second = self.machines(3)
+        second.get("film.bin")
+        self.assert_gets(second, 5)
+        fetching.get("film.bin")
+        self.simulation.run(0.3)
+        first.kill()
+        self.assert_gets(fetching, 60)
+
+    def test_resumed(self) -> None:
+        """A killed downloader goes on by itself when it is back, with what it had."""
+        for die in ("kill", "power_off"):
+            _, fetching = self.simulation.machines or self.machines(2)
+            fetching.get("film.bin")
+            self.simulation.run(0.6)
+            getattr(fetching, die)()
+            self.simulation.run(3)
+            self.assertFalse(fetching.has(self.data))
+            fetching.host.power_on()
+            fetching.start()
+            self.assert_gets(fetching, 60)
+            (fetching.share / "film.bin").unlink()
+            self.simulation.run(3)
+
+    def test_orderly_end(self) -> None:
+        """A node that was stopped in the middle of a download leaves nothing open."""
+        machines = self.machines(2)
+        machines[1].get("film.bin")
+        self.simulation.run(0.4)
+        for machine in machines:
+            machine.stop()
+        self.simulation.run(5)
+        self.assertEqual([machine.leftovers() for machine in machines], [[], []])
+        self.assertEqual(self.simulation.errors, [])
+
+    def test_classic_peer(self) -> None:
+        """A peer that speaks only the classic protocol is fetched from, and survives it."""
+        (fetching,) = [self.simulation.add_machine()]
+        classic = ClassicPeer(
+            self.simulation, self.simulation.network.add_host(), {"film.bin": self.data}
+        )
+        fetching.start()
+        self.simulation.run(1)
+        fetching.get("film.bin")
+        self.assert_gets(fetching, 30)
+        self.simulation.run(100)
+        self.assertEqual(classic.died_of, "")
