@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 MAX_CONNECTIONS = 256
 RESERVED_FOR_KNOWN = 64
 MAX_CONNECTIONS_PER_ADDRESS = 32
+FROM_ELSEWHERE = "connection from elsewhere"
 
 
 class Admission:
@@ -29,7 +30,7 @@ class Admission:
     def refusal(self, host: str) -> str | None:
         """Why one more connection from this address is refused; None if it is welcome."""
         if not self._is_local(IPv4Address(host)):
-            return "connection from elsewhere"
+            return FROM_ELSEWHERE
         if self._open[host] >= MAX_CONNECTIONS_PER_ADDRESS:
             return "too many connections from one address"
         room = MAX_CONNECTIONS - self._open.total()
@@ -38,9 +39,10 @@ class Admission:
         return None
 
     def room(self, host: str) -> tuple[int, int]:
-        """How many more connections there may be in all, and of this address."""
-        own = MAX_CONNECTIONS_PER_ADDRESS - self._open[host]
-        return MAX_CONNECTIONS - self._open.total(), own
+        """How many more this address may have: before all are too many, and before its own are."""
+        reserve = 0 if self._is_known(host) else RESERVED_FOR_KNOWN
+        in_all = MAX_CONNECTIONS - self._open.total() - reserve
+        return in_all, MAX_CONNECTIONS_PER_ADDRESS - self._open[host]
 
     def opened(self, host: str) -> None:
         """A connection is open."""

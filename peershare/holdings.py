@@ -24,7 +24,7 @@ __all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "FullError", "Holder", "Holdings", 
 MAX_ANSWERS = 100
 
 
-class Known(Struct, frozen=True):
+class Known(Struct, frozen=True, gc=False):
     """A content that somebody holds.
 
     `name` is the one that was asked for, else the one that most peers tell, `names` are all;
@@ -40,7 +40,7 @@ class Known(Struct, frozen=True):
     names: tuple[str, ...]
 
 
-class Holder(Struct, frozen=True):
+class Holder(Struct, frozen=True, gc=False):
     """A peer that holds a content, all of it or (not `complete`) a part; `size` as it says."""
 
     address: str
@@ -113,7 +113,7 @@ class Holdings(Stock):
                 # each content once: where it is first
                 if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
                     variants = self._living(self._shelves.variants(item.id))
-                    if next(v for v in variants if fits(folded(v.text))) is item:
+                    if next((v for v in variants if fits(folded(v.text))), None) is item:
                         yield self._known(item.id, item.text)
 
     def names_of(self, address: str, most: int) -> tuple[str, ...]:
@@ -122,12 +122,14 @@ class Holdings(Stock):
         return tuple(item.text for item in catalogue.items[:most]) if catalogue else ()
 
     def _catalogues_in(self, mask: int) -> Iterator[Catalogue]:
-        while mask:
-            lowest = mask & -mask
-            catalogue = self._slots[lowest.bit_length() - 1]
+        """Those whose bits are set, by slot."""
+        bits = f"{mask:b}"[::-1]
+        slot = bits.find("1")
+        while slot >= 0:
+            catalogue = self._slots[slot]
             if catalogue is not None:
                 yield catalogue
-            mask ^= lowest
+            slot = bits.find("1", slot + 1)
 
     def _living(self, items: Iterable[Item]) -> list[Item]:
         """Those that somebody holds: the others are about to be swept."""

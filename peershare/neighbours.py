@@ -27,7 +27,7 @@ _LEAVING_SECONDS = 3.0
 _RETRY_SECONDS = (0.5, 1.5, 4.5)
 
 
-class Neighbour(Struct, frozen=True):
+class Neighbour(Struct, frozen=True, gc=False):
     """A native peer; `port` is where it takes sessions, 0 if nowhere.
 
     `digest` names its catalogue of `count` entries; `peer` is who it says it is, `instance` its

@@ -96,9 +96,9 @@ class Stock:
                         items.append(item)
                         self._entries += 1
                 if number % STEP_ENTRIES == 0:
-                    while self.cost > self._max_cost:
-                        yield from self._make_room(len(items))
+                    yield from self._make_room(len(items))
                     yield
+            yield from self._make_room(len(items))
         finally:
             catalogue.items = tuple(items)
             self._idle.append(catalogue)
@@ -155,18 +155,23 @@ class Stock:
         self._free.append(slot)
 
     def _make_room(self, size: int) -> Iterator[None]:
-        """Forget something for the sake of a catalogue of so many entries.  Raises `FullError`."""
-        if not self._idle:
-            larger = [
-                catalogue
-                for catalogue in self._catalogues.values()
-                if len(catalogue.items) > size and not any(map(self._is_contacted, catalogue.peers))
-            ]
-            if not larger:
-                raise FullError("there is no memory left for one more catalogue")
-            for address in tuple(max(larger, key=lambda c: len(c.items)).peers):
-                self.detach(address)
-        yield from self._sweep(self._idle.popleft())
+        """Forget others, if need be, for a catalogue of so many entries.  Raises `FullError`."""
+        while self.cost > self._max_cost:
+            if not self._idle:
+                self._give_up(size)
+            yield from self._sweep(self._idle.popleft())
+
+    def _give_up(self, size: int) -> None:
+        """The largest catalogue, if larger, of those that only strangers have."""
+        larger = [
+            catalogue
+            for catalogue in self._catalogues.values()
+            if len(catalogue.items) > size and not any(map(self._is_contacted, catalogue.peers))
+        ]
+        if not larger:
+            raise FullError("there is no memory left for one more catalogue")
+        for address in tuple(max(larger, key=lambda c: len(c.items)).peers):
+            self.detach(address)
 
     def _count(self, catalogue: Catalogue, peers: int) -> None:
         """So many peers have it now."""

@@ -17,7 +17,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from peershare.admission import Admission
+from peershare.admission import FROM_ELSEWHERE, Admission
 from peershare.errors import PeerError
 from peershare.ledger import Ledger
 from peershare.library.entries import Workers
@@ -70,7 +70,8 @@ class UploaderFactory(Factory):
     def buildProtocol(self, addr: Any) -> Protocol | None:
         """Twisted: somebody connected; who cannot be served is reset, a no that clients know."""
         refusal = self._admission.refusal(addr.host)
-        self._make_room(addr.host)
+        if refusal != FROM_ELSEWHERE:
+            self._make_room(addr.host)
         if refusal is not None:
             self.refusals.note(addr.host, refusal)
             return Refusal()
@@ -81,13 +82,13 @@ class UploaderFactory(Factory):
 
     def _make_room(self, host: str) -> None:
         """Where room is short, close the session that has done nothing for the longest time."""
-        everybody, own = self._admission.room(host)
-        if min(everybody, own) > SPARE_CONNECTIONS:
+        in_all, own = self._admission.room(host)
+        if min(in_all, own) > SPARE_CONNECTIONS:
             return
         idle = [
             (protocol.idle, protocol)
             for protocol, address in self._connections.items()
-            if protocol.idle is not None and (everybody <= SPARE_CONNECTIONS or address == host)
+            if protocol.idle is not None and (in_all <= SPARE_CONNECTIONS or address == host)
         ]
         if idle:
             min(idle, key=lambda found: found[0] or (True, 0.0))[1].close()

@@ -142,6 +142,7 @@ class _Wiring:
             resume=resume,
         )
         self.neighbourhood.on_change(self.downloader.network_changed)
+        self.neighbourhood.on_change(self.serving.holders_changed)
         return Parts(
             index=self.index,
             ledger=self.ledger,
@@ -201,7 +202,7 @@ class _Wiring:
             self.world,
             TokenBucket(self.settings.upload_limit_bytes_per_second, self.clock),
         )
-        serving = Serving(
+        self.serving = Serving(
             world.reactor,
             self.library,
             self.ledger,
@@ -219,7 +220,7 @@ class _Wiring:
             bucket,
             world.workers,
             Admission(self._is_local, self._is_known),
-            serving,
+            self.serving,
         )
 
     def _swarm(self, context: DownloadContext, pool: SessionPool) -> tuple[SwarmContext, Chooser]:

@@ -62,3 +62,18 @@ class AdmissionTests(SynchronousTestCase):
             again.opened(host)
             again.closed(host)
         self.assertEqual(len(again._open), 0)
+
+    def test_room(self) -> None:
+        """How much is left before a refusal, for this address."""
+        self.assertEqual(
+            self.admission.room("198.18.0.1"),
+            (MAX_CONNECTIONS - RESERVED_FOR_KNOWN, MAX_CONNECTIONS_PER_ADDRESS),
+        )
+        for _ in range(3):
+            self.open("198.18.0.1")
+        self.assertEqual(
+            self.admission.room(KNOWN), (MAX_CONNECTIONS - 3, MAX_CONNECTIONS_PER_ADDRESS)
+        )
+        self.flood()
+        self.assertEqual(self.admission.room("198.18.0.150")[0], 0)
+        self.assertIsNotNone(self.admission.refusal("198.18.0.150"))

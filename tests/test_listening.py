@@ -6,13 +6,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from random import Random
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.announcer import Announcer
-from peershare.links import Interface
+from peershare.links import Interface, Link
 from peershare.listening import REFRESH_SECONDS, Listening
 from peershare.settings import Settings
 from tests.fakes import WALL_START, FakeReactor, interface
@@ -21,7 +22,30 @@ LAN = interface("198.18.0.5/24", "eth0", "198.18.0.255")
 WIFI = interface("192.168.7.5/24", "wlan0", "192.168.7.255")
 
 
+class FakeNeighbourhood:
+    """What is heard of by beacons: the links in use, and the TCP port told there."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+        self.problems: tuple[str, ...] = ()
+
+    def use(self, link: Link) -> None:
+        """One more."""
+        self.told[str(link.address)] = 0
+
+    def moved(self, link: Link, tcp_port: int) -> None:
+        """Sessions are taken there."""
+        self.told[str(link.address)] = tcp_port
+
+    def drop(self, link: Link) -> Deferred[None]:
+        """One less."""
+        del self.told[str(link.address)]
+        return succeed(None)
+
+
 class ListeningTestCase(SynchronousTestCase):
+    classic = True
+
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.interfaces: list[Interface] = [LAN]
@@ -30,13 +54,15 @@ class ListeningTestCase(SynchronousTestCase):
             self.reactor, 60.0, lambda: [("forest_1",)], lambda: WALL_START, Random(5)
         )
         self.uploader = Factory()
+        self.neighbourhood = FakeNeighbourhood()
         self.listening = Listening(
             self.reactor,
-            Settings(share=Path("/share"), state=Path("/state")),
+            Settings(share=Path("/share"), state=Path("/state"), classic=self.classic),
             lambda: self.interfaces,
             self.uploader,
             self.announcer,
             self.hear,
+            self.neighbourhood,
         )
 
     def hear(self, datagram: bytes, source: str) -> bool:
@@ -67,6 +93,17 @@ class SocketTests(ListeningTestCase):
         self.assertEqual(self.listening.tcp_ports, {"198.18.0.5": 5000, "192.168.7.5": 5000})
         self.assertIs(self.reactor.tcp_ports[0].factory, self.uploader)
         self.assertEqual(self.listening.problems, ())
+
+    def test_beacons_go_where_we_listen(self) -> None:
+        """They carry the TCP port of each own address; what is in their way is shown."""
+        self.interfaces.append(WIFI)
+        self.start()
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": 5000, "192.168.7.5": 5000})
+        self.interfaces.remove(LAN)
+        self.refresh()
+        self.assertEqual(self.neighbourhood.told, {"192.168.7.5": 5000})
+        self.neighbourhood.problems = ("a beacon failed",)
+        self.assertEqual(self.listening.problems, ("a beacon failed",))
 
     def test_what_is_sent_to_us_is_handed_on(self) -> None:
         """To the one gate that judges every datagram."""
@@ -173,6 +210,14 @@ class TakenPortTests(ListeningTestCase):
         self.assertEqual(self.reactor.udp_ports[0].sent, [])
         self.assertIn("TCP port 5000 of 198.18.0.5 is taken", self.listening.problems[0])
 
+    def test_beacons_carry_the_other_port(self) -> None:
+        """Native peers find us there, and here again when it is taken back."""
+        ((_, port),) = self.tcp()
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": port})
+        self.reactor.taken.clear()
+        self.refresh()
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": 5000})
+
     def test_taken_back_when_it_is_free(self) -> None:
         """The other port is given up, announcing goes on, the problem is over."""
         self.refresh()
@@ -207,3 +252,33 @@ class NoPortAtAllTests(ListeningTestCase):
         self.refresh()
         self.assertEqual(self.tcp(), [("198.18.0.5", 5000)])
         self.assertEqual(self.listening.problems, ())
+
+
+class NoClassicTests(ListeningTestCase):
+    classic = False
+
+    def test_nothing_classic_is_opened(self) -> None:
+        """There are TCP ports and beacons, and no socket of the classic port."""
+        self.start()
+        self.reactor.advance(5.0)
+        self.assertEqual((self.tcp(), self.udp()), ([("198.18.0.5", 5000)], []))
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": 5000})
+        self.assertEqual(self.listening.problems, ())
+        self.interfaces.clear()
+        self.refresh()
+        self.assertEqual((self.tcp(), self.neighbourhood.told), ([], {}))
+
+    def test_another_port_is_no_problem(self) -> None:
+        """Native peers read it in the beacons."""
+        self.reactor.taken.add(("198.18.0.5", 5000))
+        self.start()
+        ((_, port),) = self.tcp()
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": port})
+        self.assertEqual(self.listening.problems, ())
+
+    def test_no_port_at_all(self) -> None:
+        """That is said here too."""
+        self.reactor.taken |= {("198.18.0.5", 5000), ("198.18.0.5", 0)}
+        self.start()
+        self.assertIn("no TCP port", self.listening.problems[0])
+        self.assertEqual(self.neighbourhood.told, {"198.18.0.5": 0})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from peershare import sending
 from peershare.content.chunks import ByteRange
-from peershare.sending import FileCutShortError, FileRangeProducer
+from peershare.sending import FileCutShortError, FileRangeProducer, descriptor_of, is_theirs
 from peershare.throttle import TokenBucket
-from tests.fakes import FakeReactor, HeldWorkers, SocketTransport
+from tests.fakes import FakeReactor, FakeTransport, HeldWorkers, SocketTransport
 
 
 class SendingTestCase(SynchronousTestCase):
@@ -189,3 +192,37 @@ class LimitedTests(SendingTestCase):
             self.transport.turn()
         self.reactor.advance(1.0)
         self.assertGreater(self.bucket.take(1 << 30), 5_000)
+
+
+class DescriptorTests(SendingTestCase):
+    def test_where_the_kernel_can_send(self) -> None:
+        """Only to a real socket that is not encrypted, and only if it can at all."""
+        self.assertEqual(descriptor_of(self.transport), self.transport.fileno())
+        self.assertEqual(descriptor_of(FakeTransport(self.reactor)), -1)
+        self.assertEqual(descriptor_of(object()), -1)
+        self.patch(sending, "_HAS_SENDFILE", False)
+        self.assertEqual(descriptor_of(self.transport), -1)
+
+    def test_encrypted(self) -> None:
+        """Below TLS nothing may be sent past the transport."""
+        directlyProvides(self.transport, ISSLTransport)
+        self.assertEqual(descriptor_of(self.transport), -1)
+
+    def test_pieces_for_a_connection_without_a_descriptor(self) -> None:
+        """It is read and written then, each time the transport has drained."""
+        data = os.urandom(300_000)
+        transport = FakeTransport(self.reactor)
+        self.transport.close()
+        self.transport = transport  # type: ignore[assignment]
+        self.addCleanup(setattr, transport, "close", None)
+        self.producer(data).start()
+        while not self.results:
+            transport.producer.resumeProducing()
+        self.assertEqual(transport.written, data)
+
+    def test_whose_fault(self) -> None:
+        """A connection that broke is not a file that cannot be read."""
+        for number in (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH):
+            self.assertTrue(is_theirs(OSError(number, "")))
+        for failed in (OSError(errno.EIO, ""), OSError(errno.EINVAL, ""), FileCutShortError()):
+            self.assertFalse(is_theirs(failed))

@@ -106,7 +106,7 @@ class WheelTests(unittest.TestCase):
         """`peershare --help` explains the commands of the client."""
         done = run(self.bin / "peershare", "--help", cwd=self.home)
         self.assertEqual(done.returncode, 0, done.stderr)
-        for command in ("get", "list", "peers", "share", "history", "demo"):
+        for command in ("get", "list", "peers", "share", "verify", "history", "demo"):
             self.assertIn(command, done.stdout)
 
     def test_demo(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -68,20 +69,27 @@ def progress_lines(shown: Sequence[Progress], columns: int, most: int, color: bo
 def givers_line(status: DownloadStatus, width: int) -> str:
     """Whether it is verified, and who gave how much of it so far; "" while nobody did.
 
-    At most `width` cells: who gave least is only counted if need be.
+    At most `width` cells.  If need be, addresses of the network of the first one are cut short, and
+    who gave least is only counted.
     """
     given = shares(status)
     if not given:
         return ""
-    line = "  verified:" if status.content else "  unverified:"
-    for number, (address, percent) in enumerate(given):
-        piece = f" {address} {percent}%"
-        left = len(given) - number - 1
-        rest = f" +{left}" if left else ""
-        if len(line) + len(piece) + len(rest) > width:
-            return f"{line} +{left + 1}"[:width]
+    label = "  verified:" if status.content else "  unverified:"
+    line = label + "".join(f" {address} {percent}%" for address, percent in given)
+    if cell_len(line) <= width:
+        return line
+    (first, most), *others = given
+    network = first[: first.rfind(".") + 1]
+    line = f"{label} {first} {most}%"
+    for number, (address, percent) in enumerate(others, 1):
+        piece = f" {'.' + address.removeprefix(network) if network else address} {percent}%"
+        rest = f" +{len(given) - number - 1}" if number + 1 < len(given) else ""
+        if cell_len(line + piece + rest) > width:
+            line += f" +{len(given) - number}"
+            break
         line += piece
-    return line
+    return line if cell_len(line) <= width else set_cell_size(line, width)
 
 
 def _wide(progress: Progress, width: int) -> list[Table]:

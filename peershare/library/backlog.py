@@ -113,12 +113,15 @@ class Backlog:
         return self._unsaved[key][1] if key in self._unsaved else None
 
     def scanned(self, present: Callable[[], Collection[Identity]]) -> None:
-        """The folder was scanned: try again what failed; forget what is not `present` any more."""
+        """The folder was scanned: try again what failed.
+
+        Where nothing is to be done, forget files that are not `present` any more.
+        """
         failed, self._failed = self._failed, {}
         for file in failed.values():
             if self._files.get(file.key) is file:
                 self._push(file)
-        if self._to_prune <= 0:
+        if self._to_prune <= 0 and not self._files and not self._lanes:
             self._to_prune = _PRUNE_FILES
             there = present()
             self._run("prune", lambda: self._prune(there))

@@ -125,9 +125,6 @@ class _Opened(NamedTuple):
 @patient
 def _hash_slice(file: _Opened, first: int, count: int) -> bytes | None:
     with storage_errors(file.path, "read"):
-        length = block_size(file.identity.size)
-        # several threads read at once, which defeats the kernel's own reading ahead
-        os.posix_fadvise(file.descriptor, first * length, count * length, os.POSIX_FADV_WILLNEED)
         return hash_blocks(file.descriptor, file.identity.size, first, count)
 
 

@@ -6,8 +6,9 @@ Not for: what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import merge
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ _NET_SECONDS = 30.0
 _SCAN_SECONDS = 1.0
 _SCAN_SHARE = 50.0
 _GATHER_SECONDS = 0.05
+_SORTED_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,18 @@ def survey(scanner: Scanner, wall_now: float, now: float, known: KnownFiles) -> 
         if name not in found.files and found.restless.get(name) != file.identity
     ]
     gone += [key for key, f in known.elsewhere.items() if identity_of(f.path) != f.identity]
-    new = sorted(
+    new = [
         name
         for name, identity in found.files.items()
         if name not in files or files[name].identity != identity or name in known.again
-    )
-    return Survey(found, gone, [(name, found.files[name]) for name in new])
+    ]
+    return Survey(found, gone, [(name, found.files[name]) for name in _sorted(new)])
+
+
+def _sorted(names: list[str]) -> Iterator[str]:
+    """In order; sorting many at once would stop all other threads for too long."""
+    starts = range(0, len(names), _SORTED_AT_ONCE)
+    return merge(*(sorted(names[start : start + _SORTED_AT_ONCE]) for start in starts))
 
 
 class Surveys:

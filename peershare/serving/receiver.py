@@ -19,6 +19,10 @@ class Face(Protocol):
     address: str
     port: int  # where it takes sessions itself, 0 if nowhere
 
+    @property
+    def progress(self) -> int:
+        """Bytes that have left to it, of whatever."""
+
     def news(self, receiver: Receiver) -> None:
         """There is something to tell: fresh or granted blocks, or that it may ask for all."""
 
@@ -53,7 +57,8 @@ class Receiver:
         # while it is steered: the blocks that were granted to it and have not left yet
         self.steered = False
         self.turn: dict[int, None] = {}
-        self.moved_at = now  # when one left, or when it was granted some after it had none
+        self.moved_at = now  # when some of one left, or it was granted some after it had none
+        self._progress = 0
 
     def now_has(self, pairs: Iterable[tuple[int, int]]) -> None:
         """It says that it has these runs of blocks; there are such."""
@@ -62,6 +67,13 @@ class Receiver:
             bits |= ((1 << count) - 1) << first
         length = -(-self.has.total // 8)
         self.has = BlockSet.from_bytes(self.has.total, bits.to_bytes(length, "little"))
+
+    def look(self, now: float) -> None:
+        """See whether anything of what it has asked for leaves."""
+        progress = self.session.progress
+        if progress != self._progress and (self.queued or self.shipped):
+            self.moved_at = now
+        self._progress = progress
 
     def told(self) -> Iterator[Message]:
         """Its news, as messages; they are told once."""

@@ -80,8 +80,7 @@ class ServingSession:
         self._asked_at = reactor.seconds()
         self._meter = Meter(self._asked_at)
         self._pace = Pace(self._asked_at, STALLED_SECONDS)
-        self._alarm = Alarm(reactor)
-        self._later = Alarm(reactor)
+        self._alarm, self._later = Alarm(reactor), Alarm(reactor)
         self._greeted = self._handling = self._paused = self._finishing = False
         self._unknown = 0
         self._result = ""
@@ -174,11 +173,7 @@ class ServingSession:
             self._paused = True
             self._connection.transport.pauseProducing()
         if effort >= MAX_EFFORT:
-            self._later.set(0.0, self._go_on)
-
-    def _go_on(self) -> None:
-        self._work()
-        self._outgoing.wake()
+            self._later.set(0.0, self.feed, b"")
 
     def _read_on(self) -> None:
         if self._paused:
@@ -238,6 +233,11 @@ class ServingSession:
         self._news[receiver] = None
         if not self._handling:
             self._outgoing.wake()
+
+    @property
+    def progress(self) -> int:
+        """Face: bytes that have left, of whatever."""
+        return self._outgoing.sent
 
     def window(self, block_size: int) -> int:
         """Face: how many blocks go to it in about 200 ms."""

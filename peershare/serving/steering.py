@@ -20,7 +20,10 @@ SLOWER = 2
 
 
 class _Stretch:
-    """Blocks from `start` to before `stop`, some of which may have left already."""
+    """Blocks from `start` to before `stop`, some of which may have left already.
+
+    Block numbers go round: behind the last comes the first.
+    """
 
     __slots__ = ("start", "stop", "taken")
 
@@ -60,11 +63,10 @@ class Steering:
         self._remaining = total
         self._returned: deque[int] = deque()
         self._moved: set[int] = set()  # each is taken over once at most
-        middle = random.randrange(total) if total else 0
         self._serial = 0
         self._stretches: list[tuple[int, int, _Stretch]] = []  # a heap, the longest first
-        for stretch in (_Stretch(middle, total), _Stretch(0, middle)):
-            self._offer(stretch)
+        start = random.randrange(max(1, total))
+        self._offer(_Stretch(start, start + total))
 
     @property
     def open(self) -> bool:
@@ -175,7 +177,7 @@ class Steering:
                 stretch = receiver.stretch = self._longest()
                 if stretch is None:
                     return None
-            block = stretch.start
+            block = stretch.start % len(self._left)
             stretch.start += 1
             if not self._left[block]:
                 return block

@@ -150,6 +150,7 @@ class Swarm:
         self.look_around()
         now = self._clock()
         for receiver in self._receivers.values():
+            receiver.look(now)
             waits = bool(receiver.turn) and now - receiver.moved_at >= STALLED_SECONDS
             if waits and self._steering is not None:
                 self._steering.stalled(receiver.number)

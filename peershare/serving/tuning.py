@@ -53,7 +53,7 @@ class Unsent:
 
     def _allow(self, wanted: int) -> None:
         wanted = max(_LEAST_UNSENT, min(_MOST_UNSENT, wanted))
-        if not self._allowed <= 2 * wanted <= 4 * self._allowed:
+        if not self._allowed < 2 * wanted < 4 * self._allowed:
             self._allowed = wanted
             _set(self._connection, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", wanted)
 

@@ -95,7 +95,16 @@ class ProgressTests(SynchronousTestCase):
         for columns in (80, 40):
             line = self.line(moving(given=given, content=AN_ID), columns).split("\n")[-1]
             self.assertLess(cells_of(line), columns)
-            self.assertRegex(line, r" 198.18.0.100 \d+% .*\+\d+$")
+            self.assertRegex(line, r" 198.18.0.100 \d+% \.101 \d+%.* \+\d+$")
+
+    def test_givers_of_one_network(self) -> None:
+        """In a narrow terminal, what the addresses have in common is said once."""
+        given = {"198.18.0.2": 50, "198.18.0.3": 30, "198.18.7.4": 20}
+        line = self.line(moving(given=given, content=AN_ID), 40).split("\n")[-1]
+        self.assertEqual(line, "  verified: 198.18.0.2 50% .3 30% +1")
+        del given["198.18.7.4"]
+        line = self.line(moving(given=given, content=AN_ID), 36).split("\n")[-1]
+        self.assertEqual(line, "  verified: 198.18.0.2 62% .3 38%")
 
     def test_several_give(self) -> None:
         """Several that give at the moment are counted beside the bar."""

@@ -359,7 +359,8 @@ class UsageTests(SpawnedTestCase):
 
     def test_help(self) -> None:
         """Every command has help that starts fast: neither Twisted nor rich is imported."""
-        for command in ((), ("get",), ("list",), ("peers",), ("share",), ("history",), ("demo",)):
+        commands = ("get", "list", "peers", "share", "verify", "history", "demo")
+        for command in ((), *((command,) for command in commands)):
             done = self.run_client(*command, "--help")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("usage: peershare", done.stdout)

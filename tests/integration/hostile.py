@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from peershare.content.blocks import BlockSet, runs
 from peershare.wire.framing import MAX_MESSAGE_BYTES
-from peershare.wire.messages import Block, Content, GetBlocks, Hello, Join
+from peershare.wire.messages import Block, Content, GetBlocks, GetCatalogue, Hello, Join
 from tests.integration.giving import Giving, Shared
 
 # Longer than any test lasts.
@@ -38,6 +38,23 @@ class Hostile(Giving):
         deadline = time.monotonic() + _FOREVER_SECONDS
         while time.monotonic() < deadline and not self.peer.closed:
             time.sleep(0.05)
+
+
+class Late(Hostile):
+    """Base of those who tell their catalogue first, and behave so from the second connection on."""
+
+    def hello(self, message: Hello) -> None:
+        if self.counts.catalogues:
+            self.late_hello()
+        else:
+            super().hello(message)
+
+    def get_catalogue(self, message: GetCatalogue) -> None:
+        super().get_catalogue(message)
+        self.close()
+
+    def late_hello(self) -> None:
+        """What it does then."""
 
 
 # -- wrong bytes
@@ -118,10 +135,10 @@ class Stalls(Hostile):
         self.hang()
 
 
-class SilentFromTheStart(Hostile):
+class SilentFromTheStart(Late):
     """It takes connections and says nothing at all."""
 
-    def hello(self, message: Hello) -> None:
+    def late_hello(self) -> None:
         self.hang()
 
 
@@ -292,12 +309,12 @@ class Closes(Hostile):
         self.close()
 
 
-class OldVersion(Hostile):
+class OldVersion(Late):
     """It speaks a version that was not offered."""
 
-    reasons = frozenset({"version", "bad-message"})
+    reasons = frozenset({"version"})
 
-    def hello(self, message: Hello) -> None:
+    def late_hello(self) -> None:
         self.send(Hello(versions=(999,)))
 
 

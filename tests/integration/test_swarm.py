@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 from peershare.content.manifest import manifest_of
@@ -161,7 +162,7 @@ class LaterTests(SwarmTestCase):
             lambda status: status.state in (DownloadState.WAITING, DownloadState.SEARCHING),
             PATIENCE_SECONDS,
         )
-        self.assertGreaterEqual(status.received, 500_000)
+        self.assertGreater(status.received, 300_000)
         self.start(3, forest_png=FOREST)
         running.wait(PATIENCE_SECONDS)
         self.assert_fetched(two, "forest.png", FOREST)
@@ -182,9 +183,12 @@ class LaterTests(SwarmTestCase):
         two = self.start(2)
         self.wait_to_find(two, FOREST)
         spoiled = FOREST[:1_000] + b"!" + FOREST[1_001:]
-        with (one.share / "forest.png").open("r+b") as file:
+        path = one.share / "forest.png"
+        before = path.stat()
+        with path.open("r+b") as file:
             file.seek(1_000)
             file.write(b"!")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk does that errs
         said = json.loads(self.finished(one.client("verify", "--json")))
         states = {result["name"]: result["state"] for result in said}
         self.assertEqual(states, {"forest.png": "changed", "other.png": "unchanged"})

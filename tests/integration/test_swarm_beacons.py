@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from peershare.content.manifest import content_id
+from peershare.content.manifest import ID_PREFIX, content_id, digest
 from peershare.wire.beacon import NONCE_BYTES
 from peershare.wire.catalogue import CatalogueEntry, digest_of, line_of
 from peershare.wire.messages import Catalogue, GetCatalogue
@@ -23,9 +23,10 @@ MOST_MEBIBYTES = 160
 PATIENCE_SECONDS = 60.0
 
 
-def entry(name: str, number: int = 1, size: int = 1_000) -> CatalogueEntry:
-    """An entry of a catalogue, with an id that nothing has."""
-    return CatalogueEntry(name, size, f"b3:{number:064x}", True)
+def entry(name: str, number: int = 1, size: int = 1_000, like: str = "") -> CatalogueEntry:
+    """An entry of a catalogue, with an id that nothing has; it begins as `like` does."""
+    made = ID_PREFIX + digest(number.to_bytes(8, "little")).hex()
+    return CatalogueEntry(name, size, like + made[len(like) :], True)
 
 
 class BeaconsTestCase(PeersTestCase):
@@ -48,7 +49,7 @@ class BeaconsTestCase(PeersTestCase):
         honest = NativePeer(200, self.ports, shared := Shared("forest.png", FOREST))
         self.addCleanup(honest.close)
         honest.announce()
-        wait_until(lambda: shared.id in ids(self.two), self.two.running.describe)
+        wait_until(lambda: shared.id in ids(self.two, "forest*"), self.two.running.describe)
         self.two.download(shared.id).wait()
         self.assert_fetched(self.two, shared.name, FOREST)
         self.assertTrue(self.two.running.alive)
@@ -60,9 +61,9 @@ class BeaconsTestCase(PeersTestCase):
             victim.accept()
 
 
-def ids(peer: Peer) -> set[str]:
-    """The contents that a peer knows of."""
-    return {told["id"] for told in peer.ask("GET", "/api/contents")}
+def ids(peer: Peer, match: str = "*") -> set[str]:
+    """The contents that a peer knows of by such names."""
+    return {told["id"] for told in peer.ask("GET", f"/api/contents?match={match}")}
 
 
 class Deaf(NativePeer):
@@ -218,6 +219,22 @@ class CatalogueTests(BeaconsTestCase):
         self.lie(*(entry(f"file number {number}.png", number) for number in range(100_000)))
         wait_until(lambda: len(ids(self.two)) > 1_000, self.two.running.describe, PATIENCE_SECONDS)
         self.assertLess(peak_mebibytes(self.two), 2 * MOST_MEBIBYTES)
+        self.assert_still_works()
+
+    def test_hidden_among_ids(self) -> None:
+        """Thousands of invented ids that begin as a true one does hide it not."""
+        true = Shared("forest.png", FOREST)
+        told = [entry(f"a {number}.png", number, like=true.id[:11]) for number in range(5_000)]
+        self.lie(*told)
+        wait_until(lambda: told[0].id in ids(self.two, "a 0.png"), self.two.running.describe)
+        self.assert_still_works()
+
+    def test_hidden_among_names(self) -> None:
+        """Nor do thousands of names for it, of a peer that does not give it."""
+        true = Shared("forest.png", FOREST)
+        told = [CatalogueEntry(f"b {n}.png", true.size, true.id, True) for n in range(5_000)]
+        self.lie(*told)
+        wait_until(lambda: true.id in ids(self.two, "b 0.png"), self.two.running.describe)
         self.assert_still_works()
 
     def test_too_many_entries(self) -> None:

@@ -318,6 +318,46 @@ class ChangeTests(LibraryTestCase):
         self.assertEqual(self.library.files()[0].problem, "")
 
 
+class UnwatchedTests(LibraryTestCase):
+    def test_by_the_clock_alone(self) -> None:
+        """No thread is started; new files are noticed within a second."""
+        self.library = Library(
+            self.reactor,
+            self.share,
+            self.index,
+            self.workers,
+            self.hashers,
+            self.wall_clock,
+            watch=False,
+        )
+        self.start()
+        self.assertIsNone(self.library._watch)
+        self.file("forest.png")
+        self.reactor.advance(1.0)
+        self.workers.do_all()
+        self.assertEqual(len(self.told()), 1)
+        self.library.stopService()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class CountTests(LibraryTestCase):
+    def test_files_and_groups(self) -> None:
+        """They are counted without being made."""
+        self.file("forest.png")
+        self.file("tiny", b"x")
+        elsewhere = self.state / "bee.png"
+        elsewhere.write_bytes(b"0123456789")
+        identity = identity_of(elsewhere)
+        assert identity is not None
+        self.start()
+        self.library.add_elsewhere(elsewhere, identity)
+        self.library.set_part("part:1", "sun", elsewhere, {1: ByteRange(0, 2)})
+        self.assertEqual(self.library.file_count, len(self.library.files()))
+        self.assertEqual(self.library.file_count, 3)
+        self.assertEqual(self.library.group_count, len(self.told()))
+        self.assertEqual(self.library.group_count, 3)
+
+
 class LifeTests(LibraryTestCase):
     def test_first_scan(self) -> None:
         """It is told when the first scan has ended."""

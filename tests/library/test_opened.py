@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.chunks import ByteRange
-from peershare.library.entries import ChunkHandle
+from peershare.content.manifest import Manifest, manifest_of
+from peershare.library.entries import ChunkHandle, ContentHandle
 from peershare.library.files import Identity, identity_of
-from peershare.library.opened import FileChangedError, OpenChunk
+from peershare.library.opened import FileChangedError, OpenChunk, OpenContents
 
 DATA = b"0123456789"
 
@@ -89,3 +92,60 @@ class OpenChunkTests(SynchronousTestCase):
         self.addCleanup(os.close, reused)
         chunk.close()
         os.fstat(reused)
+
+
+class OpenContentsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(bytes(200_000))
+        os.utime(self.path, ns=(0, 0))
+        self.contents = OpenContents()
+
+    def handle(self, **changes: Any) -> ContentHandle:
+        manifest = manifest_of(bytes(200_000))
+        path = self.path
+        made = ContentHandle(manifest.content_id, "x", path, identity_of(path), manifest, None)
+        return replace(made, **changes)
+
+    def test_shared(self) -> None:
+        """One descriptor for all who hold it, closed by the last of them."""
+        one, two = self.contents.hold(self.handle()), self.contents.hold(self.handle())
+        self.assertIs(one, two)
+        one.release()
+        self.assertEqual(two.read(two.range_of(3)), bytes(200_000 - 3 * 65_536))
+        two.release()
+        self.assertEqual(two.descriptor, -1)
+        three = self.contents.hold(self.handle())
+        self.assertIsNot(three, one)
+        three.release()
+
+    def test_another_state_is_another_file(self) -> None:
+        """A part that became a file, or a file that was changed, is opened anew."""
+        part = self.contents.hold(self.handle(identity=None))
+        whole = self.contents.hold(self.handle())
+        self.assertIsNot(part, whole)
+        os.utime(self.path, ns=(1, 1))
+        self.assertRaises(FileChangedError, whole.check_unchanged)
+        changed = self.contents.hold(self.handle())
+        self.assertIsNot(changed, whole)
+        for content in (part, whole, changed):
+            content.release()
+
+    def test_what_cannot_be_opened(self) -> None:
+        """Nothing is left behind."""
+        wrong = self.handle()
+        os.utime(self.path, ns=(1, 1))
+        self.assertRaises(FileChangedError, self.contents.hold, wrong)
+        gone = self.handle(path=self.path.with_name("gone"))
+        self.assertRaises(FileNotFoundError, self.contents.hold, gone)
+
+    def test_ahead(self) -> None:
+        """Windows of 16 MiB, this one and the next, each told once, none behind the end."""
+        manifest = Manifest(40 << 20, bytes(32 * 640))
+        content = self.contents.hold(self.handle(manifest=manifest))
+        told = [list(content.ahead(offset)) for offset in (5, 6, 20 << 20, 39 << 20)]
+        self.assertEqual(
+            [[r.start >> 24 for r in ranges] for ranges in told], [[0, 1], [], [2], []]
+        )
+        content.release()

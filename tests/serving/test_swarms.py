@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet import error
 
 from peershare.content.blocks import unrolled
 from peershare.library.entries import ContentHandle
 from peershare.serving.meter import Meter
+from peershare.serving.receiver import Receiver
 from peershare.serving.swarms import GATHER_SECONDS, STALLED_SECONDS, STEER_SECONDS
 from peershare.wire.messages import (
     MAX_RECEIVERS,
@@ -239,6 +242,23 @@ class SteeringTests(ServingTestCase):
         client.clear()
         self.reactor.advance(GATHER_SECONDS)
         self.assertEqual(client.take().messages, [])
+
+
+class LookTests(ServingTestCase):
+    def test_a_large_block_on_a_slow_line(self) -> None:
+        """It moves as long as some of what was asked for leaves, not only at its end."""
+        handle, _ = self.large(3)
+        session: Any = SimpleNamespace(progress=0)
+        receiver = Receiver(1, session, handle, 0.0)
+        moved = []
+        for now, (progress, queued, shipped) in enumerate(
+            ((0, 1, 0), (5, 1, 0), (9, 0, 1), (9, 0, 1), (12, 0, 0), (15, 2, 0)), 1
+        ):
+            session.progress = progress
+            receiver.queued, receiver.shipped = queued, shipped
+            receiver.look(now)
+            moved.append(receiver.moved_at == now)
+        self.assertEqual(moved, [False, True, True, False, False, True])
 
 
 class MeterTests(ServingTestCase):

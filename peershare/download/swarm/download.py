@@ -64,6 +64,7 @@ class SwarmDownload:
         self._reports = SwarmReports(self.name, common.ledger, tell, self._reactor.seconds)
         self._supply = Supply(context, self.content, self._reports, self)
         self._part: VerifiedPart | None = None
+        self._last = NOTHING_YET  # the progress when there was a part last
         self._single: bytes | None = None  # the content, if it is but one block
         self._fetching: Fetching | None = None
         self._filling: ClassicFilling | None = None
@@ -97,7 +98,7 @@ class SwarmDownload:
         """How far it is."""
         if self._fetching is not None:
             return self._fetching.progress()
-        return NOTHING_YET if self._part is None else self._part.progress((), ())
+        return self._last if self._part is None else self._part.progress((), ())
 
     # -- learning what it hashes to
 
@@ -106,7 +107,7 @@ class SwarmDownload:
         try:
             known = self._supply.recall()
         except StorageError:
-            self._failed(Failure())
+            self.disk_failed(Failure())
             return
         if known:
             self._machine.learned()
@@ -120,7 +121,7 @@ class SwarmDownload:
         try:
             self._context.index.save_manifest(manifest)
         except StorageError:
-            self._failed(Failure())
+            self.disk_failed(Failure())
         else:
             self._machine.learned()
 
@@ -149,6 +150,8 @@ class SwarmDownload:
         part.check_room()
         if self._single is not None and await part.store(0, self._single):
             part.accept(0)
+        if self._part is not part:
+            return  # stopped meanwhile
         if part.held.complete:
             self.all_here()
             return
@@ -214,14 +217,10 @@ class SwarmDownload:
             self._show(DownloadState.SEARCHING)
             return
         self._show(DownloadState.WAITING)
-        if not self._stuck and not self._supply.busy:
+        if not self._stuck and not self._supply.hopeful:
             self._stuck = True
             missing = self._part.missing_bytes if self._part is not None else None
             self.problem = self._reports.exhausted(missing, tried)
-
-    def disk_failed(self, failure: Failure) -> None:
-        """Fetching, Supply: our own disk is in the way."""
-        self._failed(failure)
 
     def await_disk(self, error: LocalError) -> None:
         """Action: our disk is in the way; let go of everybody, begin anew after a while."""
@@ -231,10 +230,8 @@ class SwarmDownload:
             self._reports.blocked(self.problem)
         self._blocked = True
         self._show(DownloadState.BLOCKED)
-        part, self._part = self._part, None
-        closed: Deferred[Any] = succeed(None) if part is None else part.close()
-        closed.addCallback(lambda _: self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested))
-        closed.addErrback(self._log_failure)
+        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
+        self._close_part().addErrback(self._log_failure)
 
     def _let_go(self) -> None:
         """Of all sources; what they gave is written down."""
@@ -273,17 +270,21 @@ class SwarmDownload:
 
     def _end(self, state: DownloadState) -> None:
         self.finished_at = self._reactor.seconds()
+        closed = self._close_part()
         self._show(state)
-        part, self._part = self._part, None
-        closed: Deferred[Any] = succeed(None) if part is None else part.close()
         closed.chainDeferred(self.ended)
+
+    def _close_part(self) -> Deferred[Any]:
+        self._last = self.progress()
+        part, self._part = self._part, None
+        return succeed(None) if part is None else part.close()
 
     def _do(self, work: Deferred[None]) -> None:
         """Whatever goes wrong with this, the machine is told of it."""
-        work.addErrback(self._failed)
+        work.addErrback(self.disk_failed)
         work.addErrback(self._log_failure)
 
-    def _failed(self, failure: Failure) -> None:
+    def disk_failed(self, failure: Failure) -> None:
         """Ours (the disk), or a bug: that is logged, and blames nobody."""
         failed = failure.value
         if not isinstance(failed, LocalError):

@@ -114,6 +114,11 @@ class Members:
         told = (address for address, member in self._members.items() if member.told)
         return tuple(address for address in told if not fetching.interested(address))
 
+    @property
+    def all_useless(self) -> bool:
+        """Whether there are members, and none of them has anything which we lack."""
+        return bool(self._members) and len(self.useless()) == len(self._members)
+
     # -- what sessions say
 
     def content_told(

@@ -83,6 +83,11 @@ class Supply:
         """Whether there is somebody who gives, or may soon."""
         return self._sources.busy
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether somebody has what we lack, or is only being dialled."""
+        return self._sources.busy and not self._members.all_useless
+
     def problems(self) -> dict[str, str]:
         """Why each address that failed did."""
         return self._sources.problems()

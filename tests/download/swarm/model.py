@@ -2,7 +2,7 @@
 
 Each peer has a link with a rate for each direction.  An uplink serves its sessions in turn, a
 segment at a time; a downlink takes segments in the order in which they come; a session has at
-most `PIPE` bytes on its way, as a TCP connection has.  Blocks are right, peers are honest; what a
+most `pipe` bytes on its way, as a TCP connection has.  Blocks are right, peers are honest; what a
 peer gets it tells after a while, for several blocks at once.  One seed gives one run, bit for bit.
 """
 
@@ -21,8 +21,6 @@ from peershare.download.swarm.scheduler import Scheduler
 from peershare.serving.steering import Steering
 
 KIB, MIB = 1 << 10, 1 << 20
-SEGMENT = 16 * KIB
-PIPE = 128 * KIB
 TICK_SECONDS = 0.25
 SEED = 0
 
@@ -77,12 +75,14 @@ class Swarm:
         have_seconds: float = 0.05,
         latency: float = 0.001,
         rates: dict[int, tuple[float, float]] | None = None,
-        sequential: bool = False,
+        pipe: int = 128 * KIB,
+        segment: int = 16 * KIB,
     ) -> None:
         """`rate` is bytes a second each way; `rates` are those of peers that differ, (up, down)."""
         self.now = 0.0
         self.total, self.block_size, self.rate = blocks, block_size, rate
         self.latency, self.have_seconds = latency, have_seconds
+        self.pipe, self.segment = pipe, segment
         self.random = Random(seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = count()
@@ -94,13 +94,8 @@ class Swarm:
         for block in range(blocks):
             self.peers[SEED].have.add(block)
         for peer in self.peers[1:]:
-            peer.scheduler = Scheduler(
-                blocks,
-                block_size,
-                peer.have,
-                Random(self.random.random()),
-                sequential=sequential,
-            )
+            chance = Random(self.random.random())
+            peer.scheduler = Scheduler(blocks, block_size, peer.have, chance)
             for other in self.peers:
                 if other is not peer:
                     self.connect(peer, other)
@@ -214,7 +209,7 @@ class Swarm:
     # -- giving
 
     def _wake(self, session: Session) -> None:
-        ready = (session.queue or session.unsent) and session.on_way < PIPE
+        ready = (session.queue or session.unsent) and session.on_way < self.pipe
         if ready and not session.in_turn and not session.over:
             session.in_turn = True
             session.giver.turn.append(session)
@@ -231,7 +226,7 @@ class Swarm:
                 continue
             if not session.unsent:
                 session.begun, session.unsent = session.queue.popleft(), self.block_size
-            size = min(SEGMENT, session.unsent)
+            size = min(self.segment, session.unsent)
             session.unsent -= size
             session.on_way += size
             giver.sending = True

@@ -77,9 +77,7 @@ class MembersTests(SynchronousTestCase):
         receivers = ((B, 5000),)
         told = self.told(receivers=receivers)
         self.members.content_told(session, told, self.manifest.digests, None)
-        self.assertEqual(
-            self.owner.events, [("learned", self.manifest, None), ("met", receivers)]
-        )
+        self.assertEqual(self.owner.events, [("learned", self.manifest, None), ("met", receivers)])
         later = self.session(B)
         self.assertEqual(later.joined[0][1], False)
 

@@ -529,6 +529,18 @@ class EndTests(Base):
         self.assertEqual(sorted(block for _, block in copies), [1, 2])
         self.assertEqual(self.next(B) + self.next(C), [])
 
+    def test_no_copies_of_what_it_lacks(self) -> None:
+        """However fast it is."""
+        self.make(40)
+        self.join(A, 1, 2)
+        self.join(B, *range(2, 40))
+        self.next(A)
+        fast = self.next(B)
+        while self.scheduler.missing > 2:
+            self.give(B, fast.pop(0), 0.001)
+            fast += self.next(B)
+        self.assertEqual(fast, [2])
+
     def test_no_copies_from_the_slow(self) -> None:
         """Who would not be sooner fetches none."""
         self.make(3)

@@ -1,0 +1,321 @@
+"""Neighbourhood: peers that find each other, prove it, and learn what the others hold."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from peershare.wire.beacon import FRAME_BYTES, MAX_BEACON_BYTES, Nonces, decode, encode
+from peershare.wire.catalogue import CatalogueEntry
+from tests.beaconing import BEACON_PORT, BROADCAST, CLASSIC_PORT, FakeLan, Peer, identity
+
+MALLORY = "198.18.9.9"
+
+
+def entry(name: str, number: int, complete: bool = True) -> CatalogueEntry:
+    """A content."""
+    return CatalogueEntry(name, number, f"b3:{number:064x}", complete)
+
+
+FOREST = entry("forest.png", 77)
+
+
+class LanTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.lan = FakeLan()
+
+    def crowd(self, count: int) -> list[Peer]:
+        """So many peers that know each other; each has a file of its own, and the forest."""
+        peers = [self.lan.add(number) for number in range(2, 2 + count)]
+        for number, peer in enumerate(peers):
+            peer.hold(entry(f"file {number}.txt", 1_000 + number), FOREST)
+        self.lan.run(5.0, 0.05)
+        return peers
+
+    def beacons(self, begin: float) -> list[tuple[float, str, str, bytes]]:
+        """What was sent since then, with the moment, source and target."""
+        return [sent for sent in self.lan.sent if sent[0] >= begin]
+
+
+class FindingTests(LanTestCase):
+    def test_a_new_peer_knows_everybody_within_300_ms(self) -> None:
+        """And they know it: all proven, on both sides."""
+        peers = self.crowd(20)
+        new = self.lan.add(99)
+        self.lan.run(0.3)
+        everybody = {peer.address for peer in peers}
+        self.assertEqual(new.proven(), everybody)
+        for peer in peers:
+            self.assertIn(new.address, peer.proven())
+
+    def test_three_datagrams_for_two_proofs(self) -> None:
+        """The answer asks, the echo asks back, the last one only echoes."""
+        self.crowd(10)
+        begin = self.lan.reactor.seconds()
+        self.lan.add(99)
+        self.lan.run(0.3)
+        sent = self.beacons(begin)
+        self.assertEqual(len([s for s in sent if s[2] != BROADCAST]), 30)
+        self.assertEqual(len([s for s in sent if s[2] == BROADCAST]), 1)
+
+    def test_nonces_are_never_broadcast(self) -> None:
+        """What everybody hears proves nothing."""
+        self.crowd(5)
+        for _, _, target, datagram in self.lan.sent:
+            beacon = decode(datagram)
+            self.assertEqual(bool(beacon.nonce or beacon.echo), target != BROADCAST)
+
+    def test_lost_datagrams(self) -> None:
+        """Whatever one in three datagrams is, a few seconds later everybody knows everybody."""
+        count = 0
+
+        def lose(source: str, target: str) -> bool:
+            nonlocal count
+            count += 1
+            return count % 3 == 0
+
+        self.lan.lost = lose
+        peers = [self.lan.add(number) for number in range(2, 10)]
+        self.lan.run(45.0, 0.05)
+        for peer in peers:
+            self.assertEqual(len(peer.proven()), 7)
+
+    def test_quiet_once_all_is_said(self) -> None:
+        """Then there is a beacon of each peer every 30 s, and nothing else."""
+        self.crowd(10)
+        self.lan.run(60.0, 0.5)
+        begin = self.lan.reactor.seconds()
+        self.lan.run(300.0, 0.5)
+        sent = self.beacons(begin)
+        self.assertTrue(all(target == BROADCAST for _, _, target, _ in sent))
+        self.assertTrue(90 <= len(sent) <= 110, len(sent))
+        size = sum(len(datagram) + FRAME_BYTES for *_, datagram in sent)
+        self.assertLess(size / 300, 10_000)
+        self.assertLessEqual(max(len(datagram) for *_, datagram in sent), MAX_BEACON_BYTES)
+
+    def test_goodbye(self) -> None:
+        """Who stops is not dialled from then on, and forgotten seconds later."""
+        one, two, three = self.crowd(3)
+        self.lan.stop(three)
+        self.assertEqual(one.proven(), {two.address})
+        self.lan.run(5.0, 0.1)
+        self.assertEqual(one.knows("forest.png"), [("forest.png", 1)])
+        self.assertEqual(one.knows("file 2.txt"), [])
+
+    def test_a_crash(self) -> None:
+        """Who falls silent is forgotten after three intervals."""
+        one, two, three = self.crowd(3)
+        self.lan.crash(three)
+        self.lan.run(50.0, 0.5)
+        self.assertEqual(one.proven(), {two.address, three.address})
+        self.lan.run(80.0, 0.5)
+        self.assertEqual(one.proven(), {two.address})
+        self.assertEqual(one.knows("file 2.txt"), [])
+
+    def test_a_restart(self) -> None:
+        """A new instance at the same address proves itself anew."""
+        one, two = self.crowd(2)
+        self.lan.crash(two)
+        again = self.lan.add(3, identity(500), tcp_port=5010)
+        self.lan.run(0.3)
+        known = one.hood.neighbours.proven(two.address)
+        assert known is not None
+        self.assertEqual((known.instance, known.port), (identity(500).instance, 5010))
+        self.assertEqual(again.proven(), {one.address})
+
+    def test_a_clone(self) -> None:
+        """A copied state folder makes another peer of the same id; our own instance is us."""
+        one, _ = self.crowd(2)
+        clone = self.lan.add(50, identity(2))
+        self.lan.run(0.3)
+        self.assertNotIn(clone.address, one.proven(), "the same instance would be ourselves")
+        other = identity(60)
+        self.lan.add(60, type(other)(one.hood._beacons._identity.peer, other.instance, b"x" * 32))
+        self.lan.run(0.3)
+        self.assertIn("198.18.0.60", one.proven())
+
+    def test_partitions(self) -> None:
+        """Who was cut off and forgotten is known again after an interval at the latest."""
+        one, two = self.crowd(2)
+        self.lan.lost = lambda source, target: True
+        self.lan.run(130.0, 0.5)
+        self.assertEqual((one.proven(), two.proven()), (set(), set()))
+        self.lan.lost = lambda source, target: False
+        self.lan.run(37.0, 0.1)
+        self.assertEqual((one.proven(), two.proven()), ({two.address}, {one.address}))
+        self.lan.run(3.0, 0.1)
+        self.assertEqual(one.knows("file 1.txt"), [("file 1.txt", 1)])
+
+
+class CatalogueTests(LanTestCase):
+    def test_everybody_knows_what_everybody_has(self) -> None:
+        """Within seconds."""
+        peers = self.crowd(6)
+        for peer in peers:
+            self.assertEqual(peer.knows("forest"), [("forest.png", 5)])
+            others = [n for n in range(6) if peers[n] is not peer]
+            for number in others:
+                self.assertEqual(len(peer.knows(f"file {number}.txt")), 1)
+
+    def test_equal_ones_are_fetched_once(self) -> None:
+        """From one of those who have them."""
+        peers = [self.lan.add(number) for number in range(2, 8)]
+        for peer in peers:
+            peer.hold(FOREST)
+        self.lan.run(3.0, 0.05)
+        new = self.lan.add(99)
+        self.lan.run(3.0, 0.05)
+        self.assertEqual(new.knows("forest.png"), [("forest.png", 6)])
+        self.assertEqual(len(new.sessions.asked), 1)
+
+    def test_a_change_travels_as_a_difference(self) -> None:
+        """It is told at once, and asked for with the digest that is known."""
+        one, two = self.crowd(2)
+        before = two.hood.catalogue.digest
+        two.hold(*two.held, entry("new.txt", 5))
+        self.lan.run(1.5)
+        self.assertEqual(one.knows("new.txt"), [("new.txt", 1)])
+        self.assertEqual(one.sessions.asked[-1], (two.address, 5000, before))
+
+    def test_changes_are_told_once_a_second(self) -> None:
+        """However many there are; the last one is told."""
+        one, two = self.crowd(2)
+        begin = self.lan.reactor.seconds()
+        for number in range(100):
+            two.hold(*two.held, entry(f"new {number}.txt", 2_000 + number))
+            self.lan.run(0.1)
+        told = [s for s in self.beacons(begin) if s[1] == two.address and s[2] == BROADCAST]
+        self.assertTrue(9 <= len(told) <= 12, len(told))
+        self.lan.run(2.0)
+        self.assertEqual(len(one.knows("new 99.txt")), 1)
+
+    def test_who_listens_to_changes(self) -> None:
+        """Is told when something was learned or forgotten, not with every beacon."""
+        one, two = self.crowd(2)
+        self.lan.run(60.0, 0.5)
+        before = one.changes
+        self.lan.run(120.0, 0.5)
+        self.assertEqual(one.changes, before)
+        two.hold()
+        self.lan.run(1.5)
+        self.assertGreater(one.changes, before)
+        before = one.changes
+        self.lan.stop(two)
+        self.lan.run(5.0, 0.1)
+        self.assertGreater(one.changes, before)
+
+    def test_a_listener_that_fails(self) -> None:
+        """The others are told."""
+        one, two = self.crowd(2)
+        one.hood._callbacks.insert(0, lambda: 1 / 0)
+        before = one.changes
+        two.hold()
+        self.lan.run(1.5)
+        self.assertGreater(one.changes, before)
+        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 0)
+
+    def test_who_takes_no_sessions(self) -> None:
+        """It is there, and is not asked for anything."""
+        one = self.lan.add(2)
+        two = self.lan.add(3, tcp_port=0)
+        two.hold(FOREST)
+        self.lan.run(3.0, 0.05)
+        self.assertEqual(one.proven(), {two.address})
+        self.assertEqual((one.sessions.asked, one.knows("forest.png")), ([], []))
+
+    def test_what_cannot_be_told(self) -> None:
+        """A name that other systems could not hold is not told, the rest is."""
+        one, two = self.crowd(2)
+        two.hold(entry("a:b", 5), entry("c.txt", 6))
+        self.lan.run(2.0)
+        self.assertEqual((len(one.knows("c.txt")), two.hood.catalogue.left_out), (1, 1))
+
+    def test_stopping(self) -> None:
+        """No socket and no timer is left."""
+        one, two = self.crowd(2)
+        two.hold(FOREST)
+        self.lan.run(0.06)
+        self.lan.stop(one)
+        self.lan.stop(two)
+        self.assertEqual(self.lan.reactor.udp_ports, [])
+        self.assertEqual(self.lan.reactor.getDelayedCalls(), [])
+
+
+class ForgingTests(LanTestCase):
+    """Somebody sends beacons in the names of others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one, self.two = self.crowd(2)
+        self.begin = self.lan.reactor.seconds()
+
+    def told_of(self, address: str) -> list[bytes]:
+        """What peer one sent there since."""
+        mine = [s for s in self.beacons(self.begin) if s[1] == self.one.address]
+        return [datagram for _, _, target, datagram in mine if target == address]
+
+    def forge(self, source: str, port: int = BEACON_PORT, **changes: object) -> None:
+        """A beacon like that of peer two."""
+        beacon = decode(next(s[3] for s in self.lan.sent if s[1] == self.two.address))
+        told = {name: getattr(beacon, name) for name in beacon.__struct_fields__}
+        datagram = encode(type(beacon)(**{**told, "nonce": "", "echo": "", **changes}))
+        self.lan.hear(self.one, datagram, source, port)
+
+    def test_nobody_is_dialled_who_does_not_answer(self) -> None:
+        """A classic peer in whose name a beacon comes is asked by UDP, and never dialled."""
+        asked = len(self.one.sessions.asked)
+        self.forge(MALLORY, instance="f" * 16, catalogue="d" * 64, ask=True)
+        self.lan.run(20.0, 0.1)
+        self.assertEqual(len(self.one.sessions.asked), asked)
+        self.assertTrue(1 <= len(self.told_of(MALLORY)) <= 4)
+
+    def test_another_port_of_a_peer(self) -> None:
+        """Nobody is sent to a port that its owner did not prove."""
+        self.forge(self.two.address, port=5000, catalogue="d" * 64)
+        self.forge(self.two.address, instance="f" * 16, ask=True)
+        self.lan.run(1.0)
+        known = self.one.hood.neighbours.proven(self.two.address)
+        assert known is not None
+        self.assertEqual(known.instance, identity(3).instance)
+
+    def test_a_goodbye_in_the_name_of_another(self) -> None:
+        """A second later it is known again, with all it has, and nothing was fetched anew."""
+        asked = len(self.one.sessions.asked)
+        self.forge(self.two.address, bye=True)
+        self.assertEqual(self.one.proven(), set())
+        self.lan.run(1.2)
+        self.assertEqual(self.one.proven(), {self.two.address})
+        self.assertEqual(len(self.one.knows("file 1.txt")), 1)
+        self.assertEqual(len(self.one.sessions.asked), asked)
+
+    def test_a_digest_in_the_name_of_another(self) -> None:
+        """It costs one fetch; what is held stays, and is not fetched again and again."""
+        asked = len(self.one.sessions.asked)
+        self.forge(self.two.address, catalogue="d" * 64)
+        self.lan.run(5.0, 0.05)
+        self.assertEqual(len(self.one.sessions.asked), asked + 1)
+        self.assertEqual(len(self.one.knows("file 1.txt")), 1)
+
+    def test_answers_are_limited(self) -> None:
+        """However often it is asked in somebody's name, and they are not larger than what came."""
+        for number in range(200):
+            self.forge(MALLORY, instance=f"{number:016x}", ask=True, nonce="e" * 32)
+            self.lan.run(0.02)
+        answers = self.told_of(MALLORY)
+        self.assertTrue(5 <= len(answers) <= 25, len(answers))
+        sizes = {len(datagram) for datagram in answers}
+        self.assertEqual(len(sizes), 1)
+
+    def test_ports_that_are_never_answered(self) -> None:
+        """Classic listeners die of beacons; port 0 is none."""
+        for port in (CLASSIC_PORT, 0):
+            self.forge(MALLORY, port, instance="f" * 16, ask=True, nonce="e" * 32)
+        self.lan.run(20.0, 0.1)
+        self.assertEqual(self.told_of(MALLORY), [])
+        refused = self.one.hood.refused
+        self.assertEqual(refused["beacon from a port that may not be answered"], 2)
+
+    def test_a_stolen_nonce(self) -> None:
+        """The echo of what was sent to another proves nothing."""
+        nonce = Nonces(identity(2).secret).nonce(self.two.address, "f" * 16, 5000)
+        self.forge(MALLORY, instance="f" * 16, echo=nonce)
+        self.assertEqual(self.one.proven(), {self.two.address})
