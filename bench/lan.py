@@ -29,8 +29,11 @@ _PREFIX = "peershare-bench"
 _NAMES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _CONGESTION_CONTROL = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-# A switch with small buffers: 20 ms of the rate wait at a port, and 1 ms may leave at once.
+# Of a switch with small buffers, 20 ms of the rate wait at a port; on a host, 1,000 frames do, as
+# on an interface of a real one (TCP waits for its own queue, so that nothing is lost there).  What
+# 1 ms takes may leave at once.
 _QUEUE_SECONDS = 0.02
+_HOST_QUEUE_BYTES = 1_000 * 1_514
 _BURST_SECONDS = 0.001
 _MIN_BURST_BYTES = 16_384
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -76,20 +79,22 @@ class Lan:
                 f"link set port{number} master lan up",
             ]
         _batch("ip", ["-n", self._bridge], lines)
-        _batch("tc", ["-n", self._bridge], [self._shaping(f"port{number}") for number in numbers])
+        queue = int(self.bytes_per_second * _QUEUE_SECONDS)
+        ports = [self._shaping(f"port{number}", queue) for number in numbers]
+        _batch("tc", ["-n", self._bridge], ports)
         for number in numbers:
             namespace = self.namespace(number)
             address = f"{self.address(number)}/16 broadcast {BROADCAST}"
             lines = ["link set lo up", f"address add {address} dev lan", "link set lan up"]
             _batch("ip", ["-n", namespace], lines)
-            _batch("tc", ["-n", namespace], [self._shaping("lan")])
+            _batch("tc", ["-n", namespace], [self._shaping("lan", _HOST_QUEUE_BYTES)])
             if self._congestion:
                 with inside(namespace):
                     _CONGESTION_CONTROL.write_text(self._congestion)
 
-    def _shaping(self, device: str) -> str:
+    def _shaping(self, device: str, queue_bytes: int) -> str:
         burst = max(int(self.bytes_per_second * _BURST_SECONDS), _MIN_BURST_BYTES)
-        limit = int(self.bytes_per_second * _QUEUE_SECONDS) + burst
+        limit = queue_bytes + burst
         rate = f"rate {self.bytes_per_second * 8}bit burst {burst}b limit {limit}b"
         return f"qdisc add dev {device} root tbf {rate}"
 

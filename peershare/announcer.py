@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -36,6 +37,8 @@ JITTER = 0.1
 MAX_CYCLE_BYTES = 65_536
 # Between two datagrams of a cycle: 64 of them take a third of a second.
 PACE_SECONDS = 0.005
+# More files than these cannot be told in two cycles: five short names fill 35 bytes.
+_MOST_GROUPS = 2 * MAX_CYCLE_BYTES // 35
 
 
 class AnnouncerProtocol(ReopeningDatagramProtocol):
@@ -90,13 +93,17 @@ def count_names(datagrams: Iterable[bytes]) -> int:
     return sum(len(json.loads(datagram)["chunks"]) for datagram in datagrams)
 
 
-def plan_cycles(groups: Iterable[Sequence[str]], interval: float) -> tuple[list[bytes], int]:
-    """Pack all groups; return the datagrams that can be told in time, and how many groups not.
+def plan_cycles(
+    groups: Iterable[Sequence[str]], interval: float, count: int | None = None
+) -> tuple[list[bytes], int]:
+    """Pack the groups; return the datagrams that can be told in time, and how many groups not.
 
     64 KiB go into a cycle, and everything is to be repeated within 120 s: what is beyond the
-    cycles that fit into that time (at most two: 64 KiB a minute) is left out.
+    cycles that fit into that time (at most two: 64 KiB a minute) is left out.  `count` is how many
+    groups there are, where that is known: then no more are looked at than could be told.
     """
-    kept = list(groups)
+    kept = list(islice(groups, None if count is None else _MOST_GROUPS))
+    total = len(kept) if count is None else count
     cycles = max(1, min(2, int(LONGEST_GOOD_INTERVAL_SECONDS // interval)))
     datagrams = pack(kept)
     told: list[bytes] = []
@@ -110,12 +117,12 @@ def plan_cycles(groups: Iterable[Sequence[str]], interval: float) -> tuple[list[
         room -= len(datagram)
         told.append(datagram)
     if len(told) == len(datagrams):
-        return told, 0
+        return told, total - len(kept)
     names_told = count_names(told)
     for index, group in enumerate(kept):
         names_told -= len(group)
         if names_told < 0:
-            return told, len(kept) - index
+            return told, total - index
     return told, 0
 
 
@@ -131,8 +138,10 @@ class Announcer(Service):
         groups: Callable[[], Iterable[Sequence[str]]],
         wall_clock: Callable[[], float],
         random: Random,
+        count: Callable[[], int] | None = None,
     ) -> None:
-        """`groups` gives the chunk names to tell, those of one file together."""
+        """`groups` gives the chunk names to tell, those of one file together; `count` how many."""
+        self._count = count
         self._reactor = reactor
         self._interval = interval_seconds
         self._groups = groups
@@ -225,7 +234,8 @@ class Announcer(Service):
             self._log.failure("an announcing cycle failed, the next one comes")
 
     def _tell(self) -> None:
-        datagrams, left_out = plan_cycles(self._groups(), self._interval)
+        count = None if self._count is None else self._count()
+        datagrams, left_out = plan_cycles(self._groups(), self._interval, count)
         if left_out and left_out != self._left_out:
             self._log.warn(
                 "{count} files are not announced: their names do not fit into 64 KiB a minute",

@@ -27,8 +27,8 @@ MAX_ANSWERS = 100
 class Known(Struct, frozen=True, gc=False):
     """A content that somebody holds.
 
-    `name` is the one that was asked for, else the one that most peers tell, `names` are all;
-    `size` is what most peers tell.  Of `peers` that hold it, `complete` hold all of it.
+    `name` is the one that was asked for, else the one that most peers tell, `names` are all (100
+    at most); `size` is what most peers tell.  Of `peers` that hold it, `complete` hold all of it.
     """
 
     id: str
@@ -142,10 +142,20 @@ class Holdings(Stock):
     def _answers(self, items: list[Item], *, named: bool) -> tuple[Known, ...]:
         names = {item.id: item.text if named else "" for item in reversed(items)}
         if len(items) > MAX_ANSWERS:
-            items = sorted(items, key=lambda item: -self._peers(item.holders))
+            items = self._most_useful(items)
         contents = dict.fromkeys(item.id for item in items)
         known = [self._known(content, names[content]) for content in list(contents)[:MAX_ANSWERS]]
         return tuple(sorted(known, key=lambda k: (-k.peers, k.first_heard_at, k.id)))
+
+    def _most_useful(self, items: list[Item]) -> list[Item]:
+        """Sort those to the front that most peers have, among equals the first ones of each."""
+        counts: dict[int, int] = {}
+        ranks = []
+        for item in items:
+            count = counts[item.holders] = counts.get(item.holders, 0) + 1
+            ranks.append((-self._peers(item.holders), count))
+        order = sorted(range(len(items)), key=ranks.__getitem__)
+        return [items[number] for number in order]
 
     def _known(self, content: bytes, name: str) -> Known:
         """A content that somebody holds, under this name or the most usual one."""
@@ -162,5 +172,5 @@ class Holdings(Stock):
             peers=self._peers(holders),
             complete=self._peers(complete),
             first_heard_at=min(item.since for item in items),
-            names=tuple(dict.fromkeys(item.text for item in items)),
+            names=tuple(dict.fromkeys(item.text for item in items[:MAX_ANSWERS])),
         )

@@ -17,9 +17,11 @@ from peershare.content.manifest import ID_PREFIX
 from peershare.content.names import folded, split_name
 from peershare.wire.catalogue import CatalogueEntry
 
-# Anybody can tell any number of contents of one name, or that begin alike: those that were known
-# first are looked at.
-MAX_LOOKED_AT = 1_000
+# Anybody can tell any number of contents of one name, and any ids.  So a catalogue has so many of
+# one name found by it (the others by id), and of all that those known first are looked at.
+MAX_OF_ONE_NAME = 1_000
+MAX_NAMED_ALIKE = 20_000
+MAX_BEGINNING_ALIKE = 200_000
 # As many tables for ids, and for names.
 _TABLES = 64
 _PREFIX_DIGITS = 8
@@ -30,7 +32,8 @@ _COST_OF_ITEM_BYTES = 500
 class Item(Struct, gc=False, eq=False):
     """One id under one name, as some catalogues tell it.
 
-    Its holders are the catalogue `slot`, or, where there are several, the bits of `mask`.
+    Its holders are the catalogue `slot`, or, where there are several, the bits of `mask`; `named`
+    is whether it is found by its name.
     """
 
     id: bytes
@@ -40,6 +43,7 @@ class Item(Struct, gc=False, eq=False):
     since: float
     slot: int
     mask: int = 0
+    named: bool = False
 
     @property
     def holders(self) -> int:
@@ -62,7 +66,9 @@ class Item(Struct, gc=False, eq=False):
         return CatalogueEntry(self.text, self.size, ID_PREFIX + self.id.hex(), self.complete)
 
 
-_Key = tuple[bytes, bytes, int, bool]
+# All items of one id, by what else they tell; and what has the first 32 bits of its id in common.
+_Variants = dict[bytes, Item]
+_Alike = dict[bytes, Item | _Variants]
 
 
 class Shelves:
@@ -70,30 +76,50 @@ class Shelves:
 
     def __init__(self) -> None:
         # by the first 32 bits of the id, and by the hash of the stem without regard to case
-        self._ids: list[dict[int, Item | dict[_Key, Item]]] = [{} for _ in range(_TABLES)]
+        self._ids: list[dict[int, Item | _Alike]] = [{} for _ in range(_TABLES)]
         self._names: list[dict[int, Item | dict[Item, None]]] = [{} for _ in range(_TABLES)]
         self.cost = 0
 
-    def hold(self, entry: CatalogueEntry, slot: int, now: float) -> tuple[Item, bool]:
-        """The item of an entry, held by that catalogue from now on; whether it was not before."""
+    def hold(
+        self, entry: CatalogueEntry, slot: int, now: float, alike: dict[int, int]
+    ) -> tuple[Item, bool]:
+        """The item of an entry, held by that catalogue from now on; whether it was not before.
+
+        `alike` is a dictionary of the catalogue's own, in which its names are counted.
+        """
         content, name = bytes.fromhex(entry.id[len(ID_PREFIX) :]), entry.name.encode("utf-8")
-        key = (content, name, entry.size, entry.complete)
-        prefix = int.from_bytes(content[: _PREFIX_DIGITS // 2], "big")
+        item = Item(content, name, entry.size, entry.complete, now, slot)
+        found = self._add(item)
+        if found is item:
+            self.cost += item.cost
+            fresh = True
+        else:
+            fresh = self._add_holder(found, slot)
+        if not found.named:
+            self._add_name(found, alike)
+        return found, fresh
+
+    def _add(self, item: Item) -> Item:
+        """Put it in its place; if its like is there already, that."""
+        prefix = _prefix(item.id)
         table = self._ids[prefix % _TABLES]
         place = table.get(prefix)
-        found = place.get(key) if isinstance(place, dict) else place
-        if found is not None and _key(found) == key:
-            return found, self._add_holder(found, slot)
-        item = Item(content, name, entry.size, entry.complete, now, slot)
         if place is None:
             table[prefix] = item
-        elif isinstance(place, dict):
-            place[key] = item
-        else:
-            table[prefix] = {_key(place): place, key: item}
-        self._add_name(item)
-        self.cost += item.cost
-        return item, True
+            return item
+        if not isinstance(place, dict):
+            if _same(place, item):
+                return place
+            place = table[prefix] = {place.id: place}
+        inner = place.get(item.id)
+        if inner is None:
+            place[item.id] = item
+            return item
+        if not isinstance(inner, dict):
+            if _same(inner, item):
+                return inner
+            inner = place[item.id] = {_key(inner): inner}
+        return inner.setdefault(_key(item), item)
 
     def _add_holder(self, item: Item, slot: int) -> bool:
         if item.holders >> slot & 1:
@@ -117,18 +143,27 @@ class Shelves:
             item.slot, item.mask = item.mask.bit_length() - 1, 0
 
     def _remove(self, item: Item) -> None:
-        prefix = int.from_bytes(item.id[: _PREFIX_DIGITS // 2], "big")
+        prefix = _prefix(item.id)
         table = self._ids[prefix % _TABLES]
         place = table[prefix]
-        if isinstance(place, dict):
-            del place[_key(item)]
+        inner = place[item.id] if isinstance(place, dict) else None
+        if isinstance(inner, dict):
+            del inner[_key(item)]
+        if isinstance(place, dict) and (not isinstance(inner, dict) or not inner):
+            del place[item.id]
         if not isinstance(place, dict) or not place:
             del table[prefix]
-        self._remove_name(item)
+        if item.named:
+            self._remove_name(item)
         self.cost -= item.cost
 
-    def _add_name(self, item: Item) -> None:
+    def _add_name(self, item: Item, alike: dict[int, int]) -> None:
+        """Have it found by its name, unless its catalogue has too many of that."""
         number = hash(_root(item.text))
+        count = alike[number] = alike.get(number, 0) + 1
+        if count > MAX_OF_ONE_NAME:
+            return
+        item.named = True
         table = self._names[number % _TABLES]
         place = table.get(number)
         if place is None:
@@ -154,7 +189,7 @@ class Shelves:
             number = hash(root)
             place = self._names[number % _TABLES].get(number)
             if isinstance(place, dict):
-                found += islice(place, MAX_LOOKED_AT)
+                found += islice(place, MAX_NAMED_ALIKE)
             elif place is not None:
                 found.append(place)
         return found
@@ -163,20 +198,31 @@ class Shelves:
         """What has an id that begins so: 8 to 64 lower hex digits."""
         number = int(prefix[:_PREFIX_DIGITS], 16)
         place = self._ids[number % _TABLES].get(number)
-        if place is None:
-            return
-        items = islice(place.values(), MAX_LOOKED_AT) if isinstance(place, dict) else (place,)
-        for item in items:
-            if item.id.hex().startswith(prefix):
-                yield item
+        contents = islice(place, MAX_BEGINNING_ALIKE) if isinstance(place, dict) else ()
+        for content in (place.id,) if isinstance(place, Item) else contents:
+            if content.hex().startswith(prefix):
+                yield from self.variants(content)
 
     def variants(self, content: bytes) -> list[Item]:
         """Every item of this id."""
-        return list(self.beginning(content.hex()))
+        prefix = _prefix(content)
+        place = self._ids[prefix % _TABLES].get(prefix)
+        inner = place.get(content) if isinstance(place, dict) else place
+        if isinstance(inner, dict):
+            return list(inner.values())
+        return [inner] if inner is not None and inner.id == content else []
 
 
-def _key(item: Item) -> _Key:
-    return item.id, item.name, item.size, item.complete
+def _prefix(content: bytes) -> int:
+    return int.from_bytes(content[: _PREFIX_DIGITS // 2], "big")
+
+
+def _same(one: Item, other: Item) -> bool:
+    return one.id == other.id and _key(one) == _key(other)
+
+
+def _key(item: Item) -> bytes:
+    return b"%d %d " % (item.complete, item.size) + item.name
 
 
 def _root(name: str) -> str:

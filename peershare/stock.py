@@ -88,10 +88,11 @@ class Stock:
         """
         catalogue = self._shelve(reader.digest)
         items: list[Item] = []
+        alike: dict[int, int] = {}
         try:
             for number, entry in enumerate(reader, 1):
                 if entry is not None:
-                    item, fresh = self._shelves.hold(entry, catalogue.slot, now)
+                    item, fresh = self._shelves.hold(entry, catalogue.slot, now, alike)
                     if fresh:
                         items.append(item)
                         self._entries += 1

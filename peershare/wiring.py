@@ -167,8 +167,9 @@ class _Wiring:
             self.library.groups_to_tell,
             self.world.wall_clock,
             self.world.random,
+            count=lambda: self.library.group_count,
         )
-        self.library.on_change(announcer.shares_changed)
+        self.library.on_change(announcer.shares_changed, native=False)
         return announcer
 
     def _discovery(self, on_told: Callable[[str, Told], None]) -> ChunkDiscovery:
@@ -194,7 +195,7 @@ class _Wiring:
             is_own=self._is_own,
             is_local=self._is_local,
         )
-        self.library.on_change(neighbourhood.shares_changed)
+        self.library.on_change(neighbourhood.shares_changed, classic=False)
         return neighbourhood
 
     def _uploader(self) -> UploaderFactory:
@@ -212,6 +213,7 @@ class _Wiring:
             self._hello,
             self.neighbourhood.catalogue,
             self._is_alone,
+            lambda content, address: self.downloader.met(content, address),
         )
         return UploaderFactory(
             world.reactor,

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import PeerError
 from peershare.holdings import MAX_ANSWERS, STEP_ENTRIES, FullError, Holdings, Known
-from peershare.shelves import MAX_LOOKED_AT
+from peershare.shelves import MAX_OF_ONE_NAME
 from peershare.wire.catalogue import (
     EMPTY_DIGEST,
     CatalogueEntry,
@@ -151,11 +151,47 @@ class LookupTests(HoldingsTestCase):
         self.assertEqual((found[0].id, found[0].peers), (content(271), 2))
 
     def test_a_flood_of_one_name(self) -> None:
-        """What was known before it is still found."""
-        self.give(C, entry("same.txt", "real"))
-        self.give(A, *(entry("same.txt", n) for n in range(MAX_LOOKED_AT + 50)))
+        """However many one peer invents, those of others are among the answers."""
+        flood = [entry("same.txt", n) for n in range(MAX_OF_ONE_NAME + 50)]
+        self.give(A, *flood)
         self.give(B, entry("same.txt", "real"))
-        self.assertEqual(self.holdings.lookup("same.txt")[0].id, content("real"))
+        found = [known.id for known in self.holdings.lookup("same.txt")]
+        self.assertIn(content("real"), found)
+        self.assertEqual(len(found), MAX_ANSWERS)
+        for told in flood:
+            self.assertEqual(len(self.holdings.lookup(told.id)), 1)
+        self.give(A)
+        self.assertEqual([k.id for k in self.holdings.lookup("same.txt")], [content("real")])
+
+    def test_named_by_another(self) -> None:
+        """What one peer has too many of to be found by name, another may have."""
+        flood = sorted((entry("same.txt", n) for n in range(MAX_OF_ONE_NAME + 1)), key=line_of)
+        self.give(A, *flood)
+        self.give(B, flood[-1])
+        found = self.holdings.lookup("same.txt")
+        self.assertEqual((found[0].id, found[0].peers), (flood[-1].id, 2))
+
+    def test_a_flood_of_one_beginning(self) -> None:
+        """Invented ids that begin as a true one do not hide it."""
+        true = content("real")
+        self.give(
+            A, *(CatalogueEntry(f"a{n}", 5, f"{true[:11]}{n:056x}", True) for n in range(3_000))
+        )
+        self.give(B, entry("forest.png", "real"))
+        self.assertEqual(self.who("real"), [(B, True)])
+        for query in ("forest.png", true, true[:23]):
+            self.assertEqual([k.id for k in self.holdings.lookup(query)], [true], query)
+        self.assertEqual(self.matching("forest*"), ["forest.png"])
+        self.assertEqual(len(self.holdings.lookup(true[:11])), MAX_ANSWERS)
+
+    def test_a_flood_of_names(self) -> None:
+        """One peer has only so many for one content; whoever else holds it is found."""
+        self.give(A, *(entry(f"a{n}", "real") for n in range(3_000)))
+        self.give(B, entry("forest.png", "real"))
+        (known,) = self.holdings.lookup("forest.png")
+        self.assertEqual((known.peers, known.name, len(known.names)), (2, "forest.png", 65))
+        self.assertEqual(self.who("real"), [(A, True), (B, True)])
+        self.assertEqual(self.holdings.base_of(A), "")
 
     def test_age(self) -> None:
         """When it was heard of first."""

@@ -128,6 +128,7 @@ class RecordedTests(SynchronousTestCase):
             ),
             self.history,
             lambda content: False,
+            lambda content, address: None,
         )
         factory = UploaderFactory(
             self.reactor,

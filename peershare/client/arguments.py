@@ -105,7 +105,26 @@ def _parser() -> _Parser:
             name, help=text, description=text, parents=[*parents], allow_abbrev=False
         )
 
-    get = add("get", "download contents by name or id", common, patient)
+    _add_get(add("get", "download contents by name or id", common, patient))
+    listed = add("list", "list what is on the network", common, _listening())
+    listed.add_argument(
+        "names", nargs="*", metavar="PATTERN", help="a name in which * stands for anything"
+    )
+    add("peers", "list who is on the network", common, _listening())
+    share = add("share", "put files into the share folder", common)
+    share.add_argument("names", nargs="+", metavar="FILE", help="a file")
+    verify = add("verify", "hash what is shared anew, and tell what changed", common)
+    verify.add_argument("names", nargs="*", metavar="NAME", help="a file (default: all)")
+    history = add("history", "show past downloads and uploads, newest first", common)
+    history.add_argument(
+        "--limit", type=_count, default=50, metavar="N", help="at most so many lines (default 50)"
+    )
+    add("demo", "show it all with four services of its own on 127.0.0.2-5")
+    return parser
+
+
+def _add_get(get: _Parser) -> None:
+    """What `get` takes beside what others know too."""
     get.add_argument(
         "names",
         nargs="+",
@@ -123,21 +142,6 @@ def _parser() -> _Parser:
         action="store_true",
         help="fetch the bytes in their order, as far as that is possible (slower for a crowd)",
     )
-    listed = add("list", "list what is on the network", common, _listening())
-    listed.add_argument(
-        "names", nargs="*", metavar="PATTERN", help="a name in which * stands for anything"
-    )
-    add("peers", "list who is on the network", common, _listening())
-    share = add("share", "put files into the share folder", common)
-    share.add_argument("names", nargs="+", metavar="FILE", help="a file")
-    verify = add("verify", "hash what is shared anew, and tell what changed", common)
-    verify.add_argument("names", nargs="*", metavar="NAME", help="a file (default: all)")
-    history = add("history", "show past downloads and uploads, newest first", common)
-    history.add_argument(
-        "--limit", type=_count, default=50, metavar="N", help="at most so many lines (default 50)"
-    )
-    add("demo", "show it all with four services of its own on 127.0.0.2-5")
-    return parser
 
 
 def _common() -> _Parser:

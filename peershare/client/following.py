@@ -132,7 +132,7 @@ class Follower:
     async def _attempt(self, wish: _Wish) -> Outcome | None:
         """Ask the service that there is, and follow; None if it went away."""
         client = await self._session.client()
-        if self._session.hosting.is_own and not self._settled:
+        if self._session.hosting.is_own and not self._settled and not wish.identifier:
             self._settled = True
             await deferLater(self._reactor, _SETTLE_SECONDS)
             wish.patience = Patience(self._limits, self._reactor.seconds())

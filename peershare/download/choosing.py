@@ -1,7 +1,8 @@
 """Choosing: which content a person means by a name or an id.
 
-Our own files and what native peers told are asked; a name that fits several contents is told as
-several, never guessed (hostile world, 18).  Not for: names that only classic peers tell.
+What native peers told is asked, and, where nobody tells it, what we have ourselves: who has a file
+and asks for its name means another one.  A name that fits several contents is told as several,
+never guessed (hostile world, 18).  Not for: names that only classic peers tell.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ class Chooser:
         self._clock = clock
 
     def choose(self, query: str) -> ContentChoice | None:
-        """The one content that is meant; None if only classic peers can know it.
+        """The one content that is meant; None if no native peer tells anything that fits.
 
         Raises `AmbiguousContentError` with all that fit, `UnknownContentError` for an id that
-        nobody told.
+        neither they nor we know.
         """
-        fit = self.fitting(query)
+        fit = tuple(map(self._told, self._holdings.lookup(query)))
+        if not fit and query.startswith(ID_PREFIX):
+            fit = self._ours(lambda entry: entry.id.startswith(id_query(query) or query))
         if len(fit) > 1:
             raise AmbiguousContentError(
                 f"{display(query)} fits {len(fit)} different contents: name one by its id", fit
@@ -42,22 +45,24 @@ class Chooser:
             raise UnknownContentError(f"nobody has told a content with the id {display(query)} yet")
         return fit[0] if fit else None
 
-    def fitting(self, query: str) -> tuple[ContentChoice, ...]:
-        """Every content that this name or id fits best, ours first."""
-        found = {known.id: self._told(known) for known in self._holdings.lookup(query)}
-        prefix = id_query(query)
-        for entry in self._library.catalogue():
-            same = entry.name == query or (prefix is not None and entry.id.startswith(prefix))
-            if same and entry.id not in found and self._is_here(entry):
-                choice = ContentChoice(
-                    id=entry.id,
-                    name=entry.name,
-                    size=entry.size,
-                    peers=1,
-                    complete=int(entry.complete),
-                    age_seconds=0.0,
-                )
-                found = {entry.id: choice, **found}
+    def own(self, name: str) -> ContentChoice | None:
+        """The content of this name that we have ourselves."""
+        fit = self._ours(lambda entry: entry.name == name)
+        return fit[0] if fit else None
+
+    def _ours(self, fits: Callable[[CatalogueEntry], bool]) -> tuple[ContentChoice, ...]:
+        found = {
+            entry.id: ContentChoice(
+                id=entry.id,
+                name=entry.name,
+                size=entry.size,
+                peers=1,
+                complete=int(entry.complete),
+                age_seconds=0.0,
+            )
+            for entry in self._library.catalogue()
+            if fits(entry) and self._is_here(entry)
+        }
         return tuple(found.values())
 
     def told(self, query: str) -> ContentChoice | None:

@@ -80,6 +80,9 @@ class ContentDownload:
         if idle and self._rounds.next(self._find(), self._reactor.seconds()):
             self._machine.peer_told()
 
+    def met(self, address: str) -> None:
+        """Cannot be known without an id."""
+
     def progress(self) -> Progress:
         """How far it is."""
         attempt = self._attempt
@@ -133,8 +136,6 @@ class ContentDownload:
         self.problem = problem or self.problem
         self._extension = found.extension or self._extension
         return found
-
-    # -- one attempt
 
     def dial(self) -> None:
         """Action: prepare the request and the place for the bytes, then connect."""

@@ -52,6 +52,9 @@ class Download(Protocol):
     def network_changed(self) -> None:
         """Somebody told something new: go on if it is of use."""
 
+    def met(self, address: str) -> None:
+        """This address fetches the same content."""
+
     def progress(self) -> Progress:
         """How far it is."""
 

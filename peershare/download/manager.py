@@ -166,6 +166,12 @@ class Downloader(Service):
             if not self._convert(entry):
                 entry.download.network_changed()
 
+    def met(self, content: str, address: str) -> None:
+        """This address fetches a content from us: whoever fetches it here can turn to it, too."""
+        for entry in tuple(self._entries.values()):
+            if entry.download.content == content and entry.download.state not in FINAL_STATES:
+                entry.download.met(address)
+
     # -- below
 
     def _begin(self, record: DownloadRecord, sequential: bool = False) -> _Entry:

@@ -54,11 +54,13 @@ class Starter:
         """
         query, folder = query.strip(), folder or self._library.share
         choice = self._chooser.choose(query)
-        if choice is not None:
-            return Wish(check_file_name(choice.name), folder, choice.id, sequential)
-        name = check_file_name(query)
-        self._context.dictionary.lookup(name, self._context.reactor.seconds())
-        return Wish(name, folder, None)
+        if choice is None:
+            name = check_file_name(query)
+            told = self._context.dictionary.lookup(name, self._context.reactor.seconds())
+            choice = None if any(told.sources) else self._chooser.own(name)
+            if choice is None:
+                return Wish(name, folder, None)
+        return Wish(check_file_name(choice.name), folder, choice.id, sequential)
 
     def complete(self, wish: Wish) -> DownloadStatus | None:
         """The picture of what is wished for, if it lies there already.  Raises `StorageError`."""

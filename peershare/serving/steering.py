@@ -167,20 +167,17 @@ class Steering:
 
     def _take(self, receiver: _Receiver) -> int | None:
         """The next block that nobody was granted; None if there is none."""
-        while self._returned:
-            block = self._returned.popleft()
-            if not self._left[block]:
-                return block
-        while True:
-            stretch = receiver.stretch
-            if stretch is None or not stretch:
-                stretch = receiver.stretch = self._longest()
-                if stretch is None:
-                    return None
+        while (stretch := receiver.stretch or self._longest()) is not None:
+            receiver.stretch = stretch
             block = stretch.start % len(self._left)
             stretch.start += 1
             if not self._left[block]:
                 return block
+        while self._returned:
+            block = self._returned.popleft()
+            if not self._left[block]:
+                return block
+        return None
 
     def _longest(self) -> _Stretch | None:
         """The longest stretch that is free, or the second half of one that is taken."""

@@ -217,8 +217,13 @@ class Serving:
         hello: Callable[[], Hello],
         catalogue: OwnCatalogue,
         is_alone: Callable[[str], bool],
+        met: Callable[[str, str], None],
     ) -> None:
-        """`hello()` is ours; `is_alone(content)`: nobody else is known to have it whole."""
+        """`hello()` is ours; `is_alone(content)`: nobody else is known to have it whole.
+
+        `met(content, address)` is told who wants a content, so that whoever fetches it here, too,
+        can turn to them.
+        """
         self.reactor = reactor
         self.library = library
         self.ledger = ledger
@@ -229,6 +234,7 @@ class Serving:
         self.contents = OpenContents()
         self._random = random
         self._is_alone = is_alone
+        self._met = met
         self._swarms: dict[str, Swarm] = {}
         self._receivers = count(1)
         library.on_blocks(self.came)
@@ -246,6 +252,7 @@ class Serving:
                 self.reactor, content, self._random, self._is_alone
             )
         swarm.join(receiver)
+        self._met(content, receiver.session.address)
         return swarm
 
     def leave(self, receiver: Receiver) -> None:

@@ -23,6 +23,8 @@ from peershare.content.names import check_file_name
 from peershare.errors import BadNameError, PeerError, Reason
 
 MAX_ENTRIES = 100_000
+# As many names one peer may have for one content.
+MAX_NAMES = 64
 MAX_LINE_BYTES = 1_024
 MAX_CATALOGUE_BYTES = 32 * 1024 * 1024
 MAX_DIFFERENCE_BYTES = 1024 * 1024
@@ -100,8 +102,9 @@ class CatalogueReader:
 
     Each step looks at one line and gives its entry, or None where there is none to keep.  Raises
     `PeerError` (bad-message) when it turns out not to be the catalogue of that digest, which for a
-    difference may be at its very end.  `unfit` counts names that are refused; `canonical` says
-    whether the entries given are the whole of it, so that differences from it can be read.
+    difference may be at its very end.  `unfit` counts names that are refused, or too many for one
+    content; `canonical` says whether the entries given are all of it, so that differences from it
+    can be read.
     """
 
     def __init__(
@@ -115,12 +118,16 @@ class CatalogueReader:
         self.canonical = True
 
     def __iter__(self) -> Iterator[CatalogueEntry | None]:
-        if self._base is None:
-            if digest_of(self._data) != self.digest:
-                raise _bad("its lines have another digest")
-            yield from self._read_all(self._lines(self._data))
-        else:
-            yield from self._read_difference(self._base)
+        content, names = "", 0
+        for entry in self._read_all() if self._base is None else self._read_changes(self._base):
+            if entry is not None:
+                names = names + 1 if entry.id == content else 1
+                content = entry.id
+            if names > MAX_NAMES and entry is not None:
+                self.unfit += 1
+                self.canonical = False
+                entry = None
+            yield entry
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         start, before = 0, b""
@@ -134,8 +141,10 @@ class CatalogueReader:
             yield line
             start, before = end, line
 
-    def _read_all(self, lines: Iterable[bytes]) -> Iterator[CatalogueEntry | None]:
-        for number, line in enumerate(lines):
+    def _read_all(self) -> Iterator[CatalogueEntry | None]:
+        if digest_of(self._data) != self.digest:
+            raise _bad("its lines have another digest")
+        for number, line in enumerate(self._lines(self._data)):
             if number == MAX_ENTRIES:
                 raise _bad(f"it has more than {MAX_ENTRIES} lines")
             yield self._read(line)
@@ -154,7 +163,7 @@ class CatalogueReader:
             self.canonical = False
         return entry
 
-    def _read_difference(self, base: Iterable[CatalogueEntry]) -> Iterator[CatalogueEntry | None]:
+    def _read_changes(self, base: Iterable[CatalogueEntry]) -> Iterator[CatalogueEntry | None]:
         if len(self._data) > MAX_DIFFERENCE_BYTES:
             raise _bad("the difference is too long")
         changes = self._data.splitlines(keepends=True)

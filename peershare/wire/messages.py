@@ -163,7 +163,7 @@ class Have(BlockMessage, frozen=True, kw_only=True, tag="have"):
 
 
 class Grant(BlockMessage, frozen=True, kw_only=True, tag="grant"):
-    """These blocks are yours to ask for (see `Content.steered`)."""
+    """These blocks are yours to ask for; until `open` no others are (see `Content.steered`)."""
 
 
 class Open(Message, frozen=True, kw_only=True, tag="open"):

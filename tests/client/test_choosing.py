@@ -59,7 +59,7 @@ class LineChooserTests(SynchronousTestCase):
         self.choose().addErrback(lambda failure: None)
         for part in (
             "forest fits 2 different contents",
-            "1\t1.0 MB",
+            "1  1.0 MB",
             "b3:2000000",
             "1-2",
         ):

@@ -79,6 +79,8 @@ class PromptTests(TerminalTestCase):
         for line, answer in (
             ("peers", "1.5 s ago"),
             ("history 1", "forest_1"),
+            ("verify", "it was b3:2"),
+            ("list x*", "has a name like x*"),
             ("share setup.cfg", "/share/setup.cfg"),
             ("help", "Tab            complete"),
             ("share", "help tells how"),

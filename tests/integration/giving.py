@@ -72,7 +72,7 @@ class Counts:
         self.asked: Counter[tuple[str, int]] = Counter()
         self.given: Counter[tuple[str, int]] = Counter()
         self.cancelled: Counter[tuple[str, int]] = Counter()
-        self.catalogues = 0
+        self.catalogues: Counter[str] = Counter()  # by the address that asked
         self.connections = 0
         self.given_bytes = 0
 
@@ -80,9 +80,9 @@ class Counts:
         """Count from nothing again."""
         with self.lock:
             self.joined.clear()
-            for counter in (self.asked, self.given, self.cancelled):
+            for counter in (self.asked, self.given, self.cancelled, self.catalogues):
                 counter.clear()
-            self.catalogues = self.connections = self.given_bytes = 0
+            self.connections = self.given_bytes = 0
 
 
 class Giving:
@@ -94,6 +94,8 @@ class Giving:
     def __init__(self, peer: NativePeer, connection: socket.socket) -> None:
         self.peer = peer
         self.counts = peer.counts
+        self.source: str = connection.getpeername()[0]
+        self.ended = False
         self._connection = connection
         self._file = connection.makefile("rb")
 
@@ -114,13 +116,17 @@ class Giving:
                     self.cancel(message)
                 elif isinstance(message, Leave):
                     self.leave(message)
-        except (OSError, ValueError):
+        except OSError:
             pass
+        except ValueError:
+            if not self.ended:  # the file was closed by another thread
+                raise
         finally:
             self.close()
 
     def close(self) -> None:
         """End it."""
+        self.ended = True
         for closing in (self._file.close, self._connection.close):
             with suppress(OSError):
                 closing()
@@ -142,7 +148,7 @@ class Giving:
     def get_catalogue(self, message: GetCatalogue) -> None:
         """Answer with the whole of it."""
         with self.counts.lock:
-            self.counts.catalogues += 1
+            self.counts.catalogues[self.source] += 1
         lines = self.peer.lines()
         data = b"".join(lines)
         self.send(Catalogue(digest=self.peer.digest, count=len(lines), length=len(data)), data)

@@ -5,6 +5,7 @@ Not for: beacons that lie, those are sent by the tests themselves.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -33,6 +34,10 @@ class Hostile(Giving):
     reasons: ClassVar[frozenset[str]] = frozenset()
     harmless = False
 
+    def send_json(self, kind: str, **fields: object) -> None:
+        """Send a message that ours would refuse to make."""
+        self.send_raw(json.dumps({"type": kind, **fields}).encode() + b"\n")
+
     def hang(self) -> None:
         """Say nothing more, and keep the connection open."""
         deadline = time.monotonic() + _FOREVER_SECONDS
@@ -44,7 +49,7 @@ class Late(Hostile):
     """Base of those who tell their catalogue first, and behave so from the second connection on."""
 
     def hello(self, message: Hello) -> None:
-        if self.counts.catalogues:
+        if self.counts.catalogues[self.source]:
             self.late_hello()
         else:
             super().hello(message)
@@ -91,22 +96,32 @@ class WrongManifest(Hostile):
 
 
 class WrongSize(Hostile):
-    """It says that the content is 4 TiB large."""
+    """It says that the content has one byte more."""
 
-    reasons = frozenset({"wrong-manifest", "bad-message"})
+    reasons = frozenset({"wrong-manifest"})
 
     def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
-        length = len(digests) + len(bitmap)
         self.send(
             Content(
                 content=shared.id,
-                size=1 << 42,
-                length=length,
+                size=shared.size + 1,
+                length=len(digests) + len(bitmap),
                 digests=len(digests),
                 bitmap=len(bitmap),
             ),
             digests + bitmap,
         )
+
+
+class HugeSize(Hostile):
+    """It says that the content has a petabyte."""
+
+    reasons = frozenset({"bad-message"})
+
+    def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        fields = {"content": shared.id, "size": 1 << 50, "length": len(digests)}
+        self.send_json("content", **fields, digests=len(digests))
+        self.send_raw(digests)
 
 
 class OtherBlocks(Hostile):
@@ -223,7 +238,7 @@ class HasImpossibleBlocks(Hostile):
 
     def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
         super().tell(shared, digests, bitmap)
-        self.have(shared, shared.count + 5, 1 << 40)
+        self.send_json("have", content=shared.id, blocks=[[shared.count + 5, 1 << 40]])
 
 
 # -- other bytes than were asked for
@@ -340,7 +355,7 @@ class PermutedRuns(Hostile):
 
 
 KINDS: tuple[type[Hostile], ...] = (
-    *(WrongBytes, WrongOnce, WrongManifest, WrongSize, OtherBlocks),
+    *(WrongBytes, WrongOnce, WrongManifest, WrongSize, HugeSize, OtherBlocks),
     *(Stalls, SilentFromTheStart, SilentWhenAsked, Trickles, NeverGrants),
     *(RefusesAll, RefusesTheContent, Changed, EndlessHaves, HasImpossibleBlocks),
     *(OutOfOrder, Unasked, TooLong, TooShort, NoSuchBlock, Garbage, EndlessLine, Closes),

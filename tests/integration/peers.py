@@ -11,6 +11,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +26,8 @@ from tests.lab.processes import LabProcess, read_text, wait_until
 BROADCAST = "127.255.255.255"
 # SIGTERM ends a service within 2 s; the rest is for a busy machine.
 STOP_SECONDS = 4.0
+# So many peers of a test can be classic ones to each other.
+MAX_CLASSIC = 8
 _PROGRAMS = Path(sys.executable).parent
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 
@@ -56,7 +59,13 @@ class Ports:
 
     def __init__(self) -> None:
         self.tcp, self.second = free_ports(socket.SOCK_STREAM, 2)
-        self.udp, self.beacon = free_ports(socket.SOCK_DGRAM, 2)
+        self.udp, self.beacon, *self._others = free_ports(socket.SOCK_DGRAM, 2 + MAX_CLASSIC)
+
+    def without_beacons(self, number: int) -> Ports:
+        """The same for peer 1 to `MAX_CLASSIC`, whose beacons nobody else hears."""
+        ports = copy(self)
+        ports.beacon = self._others[number - 1]
+        return ports
 
     @property
     def options(self) -> list[str]:
@@ -269,7 +278,13 @@ class Download:
 
 
 class PeersTestCase(SynchronousTestCase):
-    """A test with peers; afterwards every one has ended, and none had a traceback."""
+    """A test with peers; afterwards every one has ended, and none had a traceback.
+
+    `native`: they hear each other's beacons.  Where they do not, each has a port of its own for
+    these, and they are classic peers to each other.
+    """
+
+    native = True
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
@@ -296,7 +311,8 @@ class PeersTestCase(SynchronousTestCase):
     def peer(self, number: int) -> Peer:
         """Peer 1, 2, 3 …, not started."""
         if number not in self.peers:
-            self.peers[number] = Peer(number, self.folder / f"peer-{number}", self.ports)
+            ports = self.ports if self.native else self.ports.without_beacons(number)
+            self.peers[number] = Peer(number, self.folder / f"peer-{number}", ports)
         return self.peers[number]
 
     def start(self, number: int, *options: str, **files: bytes) -> Peer:
@@ -315,3 +331,9 @@ class PeersTestCase(SynchronousTestCase):
         self.assertEqual((peer.share / name).read_bytes(), data)
         parts = [path.name for path in (peer.share / ".peershare").glob("*")]
         self.assertEqual([part for part in parts if name.split(".")[0] in part], [])
+
+
+class ClassicPeersTestCase(PeersTestCase):
+    """Such a test with peers that are classic ones to each other."""
+
+    native = False

@@ -1,17 +1,17 @@
-"""Downloads between real services: from one peer, passed on to the next, side by side."""
+"""Classic downloads between real services: from one peer, passed on, side by side."""
 
 from __future__ import annotations
 
 import json
 import stat
 
-from tests.integration.peers import PeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, picture
 from tests.lab.processes import wait_until
 
 FOREST, BEE = picture(1_000_003, 1), picture(40_000, 2)
 
 
-class DownloadTests(PeersTestCase):
+class DownloadTests(ClassicPeersTestCase):
     def test_from_one(self) -> None:
         """Every byte, the extension from the content, a line for each chunk on both sides."""
         one = self.start(1, forest_png=FOREST)

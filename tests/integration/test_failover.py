@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from tests.integration.peers import Peer, PeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, Peer, picture
 from tests.integration.scripted import (
     Answer,
     ScriptedPeer,
@@ -19,7 +19,7 @@ FOREST = picture(1_000_003, 1)
 CHUNK = 200_001
 
 
-class FailoverTestCase(PeersTestCase):
+class FailoverTestCase(ClassicPeersTestCase):
     """Peer 2 downloads; peer 1 has everything; what it heard of first misbehaves."""
 
     def scripted(self, number: int, answer: Answer | None) -> ScriptedPeer:

@@ -6,14 +6,14 @@ import socket
 import time
 from collections.abc import Callable
 
-from tests.integration.peers import PeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, picture
 from tests.lab.processes import wait_until
 
 SECONDS = 5.0
 RATE = 400_000
 
 
-class LimitTests(PeersTestCase):
+class LimitTests(ClassicPeersTestCase):
     def assert_within(self, measure: Callable[[], float]) -> None:
         """What is measured is the limit, within 5 %.
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 from peershare.status import ChunkState
-from tests.integration.peers import Download, Peer, PeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, Download, Peer, picture
 from tests.integration.scripted import SwallowingPeer
 from tests.lab.processes import wait_until
 
@@ -15,7 +15,7 @@ FOREST = picture(1_000_003, 1)
 SLOW = ("--upload-limit", "500k")
 
 
-class MiddleTestCase(PeersTestCase):
+class MiddleTestCase(ClassicPeersTestCase):
     """Peer 1 gives slowly, peer 2 has two of the five chunks."""
 
     def in_the_middle(self) -> tuple[Peer, Peer, Download]:
@@ -131,7 +131,7 @@ class EndTests(MiddleTestCase):
         self.assert_ends(two, signal.SIGTERM)
 
 
-class OneServiceTests(PeersTestCase):
+class OneServiceTests(ClassicPeersTestCase):
     def test_a_second_one_on_the_same_state_folder(self) -> None:
         """It is refused with the pid of the first, in one line and with exit status 1."""
         one = self.start(1).ready()

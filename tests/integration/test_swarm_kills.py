@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from peershare.content.blocks import block_range
+from peershare.status import DownloadState
 from tests.integration.giving import Giving, Shared
 from tests.integration.native import NativePeer
-from tests.integration.peers import Peer, PeersTestCase
+from tests.integration.peers import Download, Peer, PeersTestCase
 from tests.lab.processes import wait_until
 
 KILLS = int(os.environ.get("PEERSHARE_KILLS", "4"))
@@ -23,11 +26,10 @@ SEED = int(os.environ.get("PEERSHARE_KILLS_SEED", "1"))
 SIZE = (256 << 20) + 12_345 if KILLS > 10 else (48 << 20) + 12_345
 # A download lasts about so long, not counting restarts.
 SECONDS = 5.0
-# The moment of a kill, after the start of the process.
-FIRST_SECONDS, LAST_SECONDS = 0.2, 2.0
-# What one session may be asked for at once, and what a node may hold unchecked.
+# The moment of a kill, after the start of the process or after the first block.
+FIRST_SECONDS, LAST_SECONDS, MOVING_SECONDS = 0.2, 2.0, 1.0
+# What one session may be asked for at once.
 WINDOW_BLOCKS = 64
-BUDGET_BYTES = 64 << 20
 NAME = "forest.bin"
 PATIENCE_SECONDS = 60.0
 
@@ -44,12 +46,19 @@ class KillsTestCase(PeersTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.random = Random(SEED)
-        self.shared = Shared(NAME, self.random.randbytes(SIZE))
+        mebibyte = self.random.randbytes(1 << 20)
+        whole, rest = divmod(SIZE, len(mebibyte))
+        pieces = (number.to_bytes(8, "big") + mebibyte[8:] for number in range(whole))
+        self.shared = Shared(NAME, b"".join(pieces) + mebibyte[:rest])
         self.report: list[str] = []
 
-    def moment(self) -> None:
-        """Let a random time pass."""
-        time.sleep(self.random.uniform(FIRST_SECONDS, LAST_SECONDS))
+    def moment(self, moves: Callable[[], object]) -> None:
+        """Let a random time pass: since the start, or oftener since blocks began to come."""
+        if self.random.random() < 0.3:
+            time.sleep(self.random.uniform(FIRST_SECONDS, LAST_SECONDS))
+        else:
+            wait_until(moves, "blocks to come", PATIENCE_SECONDS)
+            time.sleep(self.random.uniform(0.0, MOVING_SECONDS))
 
     def parts(self, peer: Peer) -> list[Path]:
         """The part files that lie there."""
@@ -100,7 +109,7 @@ class DownloadTests(KillsTestCase):
             if not wanted:
                 self.begin(two, seed)
                 wanted = True
-            self.moment()
+            self.moment(lambda: seed.counts.given or (two.share / NAME).exists())
             two.kill()
             seed.disconnect()
             before = self.check_life(number, two, seed, before)
@@ -131,8 +140,7 @@ class DownloadTests(KillsTestCase):
         self.assertEqual(again, set(), f"kill {number}: asked for again though they were there")
         self.assertLessEqual(before, now, f"kill {number}: were there and are gone")
         lost = given - now
-        limit = WINDOW_BLOCKS + BUDGET_BYTES // self.shared.manifest.block_size
-        self.assertLessEqual(len(lost), limit, f"kill {number}")
+        self.assertLessEqual(len(lost), WINDOW_BLOCKS, f"kill {number}")
         self.report.append(
             f"kill {number}: {len(before)} blocks were there, {len(given)} given,"
             f" {len(now)} there, {len(lost)} lost of {self.shared.count}"
@@ -141,13 +149,19 @@ class DownloadTests(KillsTestCase):
 
 
 class UploadTests(KillsTestCase):
+    @staticmethod
+    def moves(running: Download, came: int) -> bool:
+        """Whether more than so much is there."""
+        status = running.status
+        return status.received > came or status.state is DownloadState.DONE
+
     def test_killed(self) -> None:
         """The downloader goes on with what it has each time; in the end the file is right."""
         one, two = self.peer(1), self.peer(2)
         one.write(NAME, self.shared.data)
         two.start()
         two.ready()
-        wanted, fetched = False, 0
+        wanted, fetched, came = False, 0, 0
         for _ in range(KILLS):
             one.start("--upload-limit", f"{int(SIZE / SECONDS / 1_000)}k")
             one.ready()
@@ -155,9 +169,10 @@ class UploadTests(KillsTestCase):
                 wait_until(
                     lambda: self.shared.id in str(two.ask("GET", "/api/contents")), two.log, 30.0
                 )
-                two.download(NAME)
-                wanted = True
-            self.moment()
+                running = two.download(NAME)
+                wanted, came = True, 0
+            self.moment(partial(self.moves, running, came))
+            came = running.status.received
             one.kill()
             if self.check_final(two):
                 fetched += 1

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from peershare.status import DownloadState
-from tests.integration.peers import Peer, PeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, Peer, picture
 from tests.integration.scripted import ScriptedPeer
 from tests.lab.processes import wait_until
 
@@ -29,7 +29,7 @@ def _no_mounts() -> str | None:
     return None if tried.returncode == 0 else "needs root, to mount a small file system"
 
 
-class DiskTests(PeersTestCase):
+class DiskTests(ClassicPeersTestCase):
     """Peer 2 has its share folder on a small disk of its own, seen by nobody else."""
 
     skip = _no_mounts()
@@ -93,7 +93,7 @@ class DiskTests(PeersTestCase):
         self.assertEqual((self.seen(two) / "forest.png").read_bytes(), FOREST)
 
 
-class ChangingFileTests(PeersTestCase):
+class ChangingFileTests(ClassicPeersTestCase):
     def in_the_middle(self) -> tuple[Peer, Peer]:
         """Peer 1 gives slowly, peer 2 has a part."""
         one = self.start(1, "--upload-limit", "600k", forest_png=FOREST)
@@ -131,7 +131,7 @@ class ChangingFileTests(PeersTestCase):
         self.assert_fetched(two, "forest.png", FOREST)
 
 
-class HostileNameTests(PeersTestCase):
+class HostileNameTests(ClassicPeersTestCase):
     def asked(self, peer: Peer, request: bytes) -> bytes | None:
         """What a request gets: the bytes, or None for a reset."""
         with socket.create_connection((peer.address, self.ports.tcp), 5) as connection:

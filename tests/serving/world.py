@@ -162,6 +162,7 @@ class ServingTestCase(SynchronousTestCase):
         self.ledger = Ledger(self.folder, lambda: WALL)
         self.bucket = TokenBucket(self.rate, self.reactor.seconds)
         self.alone = False
+        self.met: list[tuple[str, str]] = []
         self.serving = Serving(
             self.reactor,
             self.library,
@@ -172,6 +173,7 @@ class ServingTestCase(SynchronousTestCase):
             lambda: OURS,
             FakeCatalogue(),
             lambda content: self.alone,
+            lambda content, address: self.met.append((content, address)),
         )
         self.known: set[str] = set()
         self.factory = UploaderFactory(

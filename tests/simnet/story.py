@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.manifest import Manifest, manifest_of
-from peershare.errors import PeershareError
+from peershare.errors import AmbiguousContentError, PeershareError
 from peershare.library.parts import PART_FOLDER
 from peershare.status import FINAL_STATES
 from tests.simnet.classic import ClassicPeer
@@ -52,6 +52,7 @@ class Wish:
         self.query = query
         self.at = at
         self.asked = False
+        self.sequential = False
         self._granted = False
 
     def ask(self) -> None:
@@ -60,7 +61,10 @@ class Wish:
         if machine.node is None or self.asked:
             return
         try:
-            machine.get(self.query)
+            machine.get(self.query, sequential=self.sequential)
+        except AmbiguousContentError:
+            self.query = manifest_of(self.data).content_id
+            self.ask()
         except PeershareError as error:
             machine.simulation.trace.remark(machine.simulation.clock.now, f"not yet: {error}")
         else:
@@ -115,7 +119,7 @@ class Story:
         one = self._draw_content()
         self._contents = [one]
         self._draw_network(len(one))
-        machines = [self._simulation.add_machine(self._rate, self._rate) for _ in range(PEERS)]
+        machines = [self._draw_machine() for _ in range(PEERS)]
         seeds = machines[: random.choice((1, 1, 2, 3))]
         for machine in seeds:
             machine.put(NAME, one)
@@ -133,9 +137,11 @@ class Story:
             plot.append(f"another content of that name, {len(two)} bytes")
         elif random.random() < 0.5:
             query = manifest_of(one).content_id
-        for machine in others:
-            if machine is not others[-1] or len(self._contents) == 1:
-                self._wish(machine, one, query)
+        if len(self._contents) == 2:
+            others = others[:-1]
+        # where only some want it, there are fewer to turn to
+        for machine in others[: random.choice((1, 2, PEERS, PEERS, PEERS))]:
+            self._wish(machine, one, query)
         self._draw_classic(one)
         self._draw_faults(machines, seeds)
 
@@ -152,6 +158,13 @@ class Story:
         now.reordering = random.choice((0.0, 0.3))
         self._outcome.plot.append(f"{now}")
 
+    def _draw_machine(self) -> Machine:
+        limits = {}
+        for limit in ("upload_limit_bytes_per_second", "download_limit_bytes_per_second"):
+            if self._random.random() < 0.1:
+                limits[limit] = self._rate * self._random.uniform(0.2, 1)
+        return self._simulation.add_machine(self._rate, self._rate, **limits)
+
     def _draw_content(self) -> bytes:
         size = self._random.choice((1, 5, 65_536, 65_537, 300_000, 1_000_000, 3_000_000))
         return self._random.randbytes(self._random.randint(max(1, size // 2), size))
@@ -160,7 +173,11 @@ class Story:
         """Wanted at once, or by somebody who joins late; asked for again until it is understood."""
         late = self._random.random() < 0.3
         at = self._random.uniform(0, self._span if late else 2.0)
-        self._wishes.append(Wish(machine, data, query, at))
+        wish = Wish(machine, data, query, at)
+        wish.sequential = self._random.random() < 0.2
+        self._wishes.append(wish)
+        if self._random.random() < 0.1:
+            self._simulation.clock.after(at + self._random.uniform(0, 3), self._regret, wish)
 
     def _draw_classic(self, data: bytes) -> None:
         """Perhaps a peer that only speaks the classic protocol has the content too."""
@@ -178,6 +195,11 @@ class Story:
         if random.random() < 0.4:
             spoiling = random.choice([m for m in machines if m is not seeds[0]])
             self._faults.spoil(spoiling, random.choice((0.1, 0.5, 1.0)))
+        by_id = all(wish.query != NAME for wish in self._wishes)
+        if random.random() < 0.2 and by_id:
+            at = random.uniform(0.5, self._span)
+            self._outcome.plot.append(f"{at:.2f} {seeds[-1].host.address} changes its file")
+            clock.after(at, self._change, seeds[-1])
         if random.random() < 0.15 and self._classic is None:
             at = random.uniform(1, self._span)
             self._outcome.plot.append(f"{at:.2f} the seeds leave for good")
@@ -196,6 +218,21 @@ class Story:
         machine.gone = True
         if machine.node is not None:
             machine.kill()
+
+    def _regret(self, wish: Wish) -> None:
+        """The user stops all downloads, and wants them again a moment later."""
+        wish.machine.give_up()
+        self._simulation.clock.after(self._random.uniform(0, 3), self._want_again, wish.machine)
+
+    def _want_again(self, machine: Machine) -> None:
+        for wish in self._wishes:
+            wish.asked = wish.asked and wish.machine is not machine
+
+    def _change(self, machine: Machine) -> None:
+        """A user changes the file that is being shared."""
+        self._simulation.note("changed", machine.host.address)
+        self._contents.append(self._random.randbytes(len(self._contents[0])))
+        machine.put(NAME, self._contents[-1])
 
     def _keep_asking(self) -> None:
         for wish in self._wishes:

@@ -24,7 +24,7 @@ from peershare.library.index import Index
 from peershare.node import Node
 from peershare.settings import Settings
 from peershare.state import StateLock, make_private_folder
-from peershare.status import DownloadState, DownloadStatus
+from peershare.status import FINAL_STATES, DownloadState, DownloadStatus
 from peershare.wiring import World
 from tests.simnet.clock import START_SECONDS, SimClock
 from tests.simnet.disk import SimDisk
@@ -127,14 +127,24 @@ class Machine:
     # -- what a user does
 
     def put(self, name: str, data: bytes) -> None:
-        """Put a file into the share folder."""
-        (self.share / name).write_bytes(data)
+        """Put a file into the share folder, or other bytes into one that is there."""
+        path = self.share / name
+        path.write_bytes(data)
+        # the times of real files are too coarse for two changes within a moment
+        moment = int(self.simulation.elapsed * 1e9)
+        os.utime(path, ns=(moment, moment))
 
-    def get(self, name: str) -> DownloadStatus:
+    def get(self, name: str, *, sequential: bool = False) -> DownloadStatus:
         """Ask for a content."""
         if self.node is None:
             raise ValueError(f"{self.host.address}: nothing runs there")
-        return self.node.start_download(name, None)
+        return self.node.start_download(name, None, sequential=sequential)
+
+    def give_up(self) -> None:
+        """Stop all downloads."""
+        for status in self.downloads():
+            if self.node is not None and status.state not in FINAL_STATES:
+                self.node.stop_download(status.id)
 
     def downloads(self) -> tuple[DownloadStatus, ...]:
         """As the node shows them; none while it does not run."""

@@ -94,6 +94,10 @@ class SwarmDownload:
         """Somebody told something new."""
         self._supply.refresh()
 
+    def met(self, address: str) -> None:
+        """This address fetches the same content, from us."""
+        self._supply.met([(address, 0)])
+
     def progress(self) -> Progress:
         """How far it is."""
         if self._fetching is not None:
@@ -124,8 +128,6 @@ class SwarmDownload:
             self.disk_failed(Failure())
         else:
             self._machine.learned()
-
-    # -- what is here
 
     def check(self) -> None:
         """Action: see what a former run left."""
@@ -202,8 +204,6 @@ class SwarmDownload:
         """Fetching: nothing is missing any more."""
         self._let_go()
         self._machine.nothing_missing()
-
-    # -- looking after it
 
     def _look(self) -> None:
         """Exchange who is of no use, say where we stand, ask classic peers where nobody gives."""

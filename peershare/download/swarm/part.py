@@ -23,6 +23,7 @@ from peershare.download.busy import Busy
 from peershare.download.context import Progress
 from peershare.download.picture import Fifths
 from peershare.library.entries import ContentHandle, Workers
+from peershare.library.filehash import check_part
 from peershare.library.files import identity_of, open_regular, storage_errors
 from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
@@ -112,8 +113,7 @@ class VerifiedPart:
         if own is not None and own.held is None and own.path.parent != self._folder:
             await self._workers(_copy, own, file)
         if file.size:
-            found: BlockSet = await self._hashers(file.check_blocks, self.manifest)
-            for index in found:
+            for index in await check_part(self._hashers, file, self.manifest):
                 self._add(index)
         self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
 

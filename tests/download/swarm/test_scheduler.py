@@ -87,17 +87,17 @@ class ChoiceTests(Base):
         self.scheduler.had(B, [2])
         self.assertEqual(self.next(A), [3, 1, 2])
 
-    def test_left_makes_rare(self) -> None:
-        """What a session had does not count when it is gone."""
-        self.make(3)
-        self.join(A)
-        self.join(B, 1)
-        self.join(C, 2)
-        self.scheduler.had(C, [1])
-        self.scheduler.left(B, self.now)
-        self.scheduler.had(C, [1])
-        self.scheduler.joined(C, BlockSet(3, [1]), False, self.now)
-        self.assertEqual(self.next(A), [2, 1])
+    def test_gone_makes_rare(self) -> None:
+        """What a session had does not count when it is gone, nor what it turned out to lack."""
+        for seed in range(8):
+            self.make(5, seed=seed)
+            self.join(A)
+            self.join(B, 1, 2)
+            self.join(C, 3, 4)
+            self.scheduler.left(B, self.now)
+            self.scheduler.refused(C, [3])
+            asked = self.next(A)
+            self.assertEqual((set(asked[:3]), asked[3:]), ({1, 2, 3}, [4]))
 
     def test_ties_by_chance(self) -> None:
         """Equally rare blocks come in an order that the random source alone decides."""
@@ -325,7 +325,11 @@ class WindowTests(Base):
             self.give(A, block, 0.01)
         self.now += 60
         self.scheduler.had(A, range(5, 500))
-        self.assertIn(len(self.next(A)), (20, 21))
+        asked = self.next(A)
+        self.assertIn(len(asked), (20, 21))
+        for block in asked[:2]:
+            self.give(A, block, 0.01)
+        self.assertIn(len(asked) - 2 + len(self.next(A)), (20, 21))
 
     def test_wide_windows_are_refilled_in_batches(self) -> None:
         """One long request instead of eight short ones."""
@@ -477,6 +481,18 @@ class LateTests(Base):
         self.assertTrue(self.scheduler.awaits(A, third))
         self.assertEqual(self.next(A), [first])
 
+    def test_not_asked_again(self) -> None:
+        """What a session is late with is free for others, not for itself."""
+        self.make(3)
+        self.join(A)
+        first, second = self.next(A)
+        self.now += 3
+        self.scheduler.late(self.now)
+        self.give(A, first)
+        self.assertEqual(self.next(A), [])
+        self.join(B)
+        self.assertEqual(self.next(B), [second])
+
     def test_frees_the_budget(self) -> None:
         """What is late is no reason not to ask others."""
         self.make(100, size=MIB, budget=2 * MIB)
@@ -528,6 +544,23 @@ class EndTests(Base):
                         own[peer].append(block)
         self.assertEqual(sorted(block for _, block in copies), [1, 2])
         self.assertEqual(self.next(B) + self.next(C), [])
+
+    def test_no_copies_before(self) -> None:
+        """As long as something was asked of nobody, nothing is fetched twice."""
+        self.make(40)
+        self.join(A, 1, 2)
+        self.join(B, *range(1, 30))
+        self.next(A)
+        fast = self.next(B)
+        while fast:
+            self.give(B, fast.pop(0), 0.001)
+            fast += self.next(B)
+        self.assertEqual(self.scheduler.missing, 12)
+        self.join(C, *range(30, 40))
+        while len(asked := self.next(C)):
+            for block in asked:
+                self.give(C, block, 0.001)
+        self.assertEqual(set(self.next(B)), {1, 2})
 
     def test_no_copies_of_what_it_lacks(self) -> None:
         """However fast it is."""
