@@ -28,11 +28,39 @@ from peershare.timers import Alarm
 from peershare.wire.beacon import Nonces
 from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
 
-# Several changes of what we hold within this time are one; then there is none for a while.
-_UPDATE_DELAY_SECONDS = 0.05
-_UPDATE_GAP_SECONDS = 1.0
-# Who asked for it is told of changes at once, then not again for this long.
-_TELL_GAP_SECONDS = 0.1
+# How soon a change of what we hold becomes one of our catalogue, and how soon another one does.
+_UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS = 0.05, 1.0
+# The same of whoever wants to hear of changes.
+_TELL_DELAY_SECONDS, _TELL_GAP_SECONDS = 0.0, 0.1
+
+
+class _Paced:
+    """Calls a function a little after it is asked for, and not again before some time is over."""
+
+    def __init__(
+        self, reactor: Any, delay: float, gap: float, function: Callable[[], object]
+    ) -> None:
+        """`delay` and `gap` are seconds; what is asked for meanwhile is one call."""
+        self._reactor = reactor
+        self._delay = delay
+        self._gap = gap
+        self._function = function
+        self._alarm = Alarm(reactor)
+        self._called_at = float("-inf")
+
+    def ask(self) -> None:
+        """Call it soon."""
+        if self._alarm.due is None:
+            left = self._called_at + self._gap - self._reactor.seconds()
+            self._alarm.set(max(self._delay, left), self._call)
+
+    def stop(self) -> None:
+        """Call it no more, unless it is asked for anew."""
+        self._alarm.clear()
+
+    def _call(self) -> None:
+        self._called_at = self._reactor.seconds()
+        self._function()
 
 
 class Neighbourhood(Service):
@@ -91,10 +119,9 @@ class Neighbourhood(Service):
         )
         self._port = beacon_port
         self._callbacks: list[Callable[[], object]] = []
-        self._seen: tuple[int, int] = (0, 0)
-        self._telling, self._told_at = Alarm(reactor), float("-inf")
-        self._updating, self._updated_at = Alarm(reactor), float("-inf")
-        self._version = 0
+        self._version, self._seen = 0, (0, 0)
+        self._telling = _Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
+        self._updating = _Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
 
     def on_change(self, callback: Callable[[], object]) -> None:
         """Call this whenever something was learned or forgotten (at most ten times a second)."""
@@ -125,8 +152,8 @@ class Neighbourhood(Service):
         closing = [self._hearing.close(), self._beacons.stopService()]
         self._fetcher.stop()
         self._chores.stop()
-        self._telling.clear()
-        self._updating.clear()
+        self._telling.stop()
+        self._updating.stop()
         return DeferredList(closing)
 
     # -- sockets: for `listening`
@@ -149,12 +176,10 @@ class Neighbourhood(Service):
 
     def shares_changed(self) -> None:
         """What we hold is not what it was: it is told within about a second."""
-        if self.running and self._updating.due is None:
-            gap = self._updated_at + _UPDATE_GAP_SECONDS - self._reactor.seconds()
-            self._updating.set(max(_UPDATE_DELAY_SECONDS, gap), self._update)
+        if self.running:
+            self._updating.ask()
 
     def _update(self) -> None:
-        self._updated_at = self._reactor.seconds()
         before = self.catalogue.digest
         work = self.catalogue.updating(self._entries())
         self._chores.add(work, lambda problem: self._updated(before, problem))
@@ -180,16 +205,12 @@ class Neighbourhood(Service):
         self._fetcher.gone(address)
 
     def _changed(self) -> None:
-        """Tell it, if it is true, now or when it is time."""
-        seen = (self._version, self.holdings.version)
-        if seen == self._seen or not self.running or self._telling.due is not None:
-            return
-        gap = self._told_at + _TELL_GAP_SECONDS - self._reactor.seconds()
-        self._telling.set(max(0.0, gap), self._tell)
+        """Tell it soon, if it is true."""
+        if self.running and (self._version, self.holdings.version) != self._seen:
+            self._telling.ask()
 
     def _tell(self) -> None:
         self._seen = (self._version, self.holdings.version)
-        self._told_at = self._reactor.seconds()
         for callback in tuple(self._callbacks):
             try:
                 callback()

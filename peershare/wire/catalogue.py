@@ -121,13 +121,9 @@ class CatalogueReader:
         content, names = "", 0
         for entry in self._read_all() if self._base is None else self._read_changes(self._base):
             if entry is not None:
-                names = names + 1 if entry.id == content else 1
-                content = entry.id
-            if names > MAX_NAMES and entry is not None:
-                self.unfit += 1
-                self.canonical = False
-                entry = None
-            yield entry
+                content, names = entry.id, names + 1 if entry.id == content else 1
+            refused = names > MAX_NAMES and entry is not None
+            yield self._refused() if refused else entry
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         start, before = 0, b""
@@ -156,12 +152,15 @@ class CatalogueReader:
             raise _bad(str(error)) from None
         entry = CatalogueEntry(told.name, told.size, told.id, told.complete)
         if not is_fit(told.name):
-            self.unfit += 1
-            self.canonical = False
-            return None
+            return self._refused()
         if line_of(entry) != line:
             self.canonical = False
         return entry
+
+    def _refused(self) -> CatalogueEntry | None:
+        self.unfit += 1
+        self.canonical = False
+        return None
 
     def _read_changes(self, base: Iterable[CatalogueEntry]) -> Iterator[CatalogueEntry | None]:
         if len(self._data) > MAX_DIFFERENCE_BYTES:

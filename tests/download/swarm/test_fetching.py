@@ -81,7 +81,7 @@ class OrderTests(FetchingTestCase):
         self.assertEqual(self.reports.complete, 0)
 
     def test_a_session_that_goes(self) -> None:
-        """What it was to give is asked of the other one; a torn block leaves nothing that counts."""
+        """What it was to give is asked of the other one; a torn block does not count."""
         self.begin()
         first = self.join(A)
         sink = self.fetching.begins(A, first.requested[0], BLOCK)

@@ -91,7 +91,7 @@ class FillingTests(SynchronousTestCase):
         self.assertFalse(self.filling.go_on())
 
     def test_another_file_of_that_name(self) -> None:
-        """Not a byte of it counts, it is left at the first wrong block, and not asked again soon."""
+        """Not a byte of it counts; it is left at the first wrong block, and not asked soon."""
         self.tell(A, 1)
         self.filling.go_on()
         where = chunk_ranges(len(self.data))[0]

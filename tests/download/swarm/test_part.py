@@ -64,7 +64,7 @@ class PartTests(SynchronousTestCase):
         self.successResultOf(part.check())
         self.assertEqual(list(part.held), [0, 2])
         self.assertEqual(part.missing_bytes, 2 * BLOCK)
-        self.assertEqual([c.received for c in part.fifths.chunks(())][0], len(data) // 5 + 1)
+        self.assertEqual(part.fifths.chunks(())[0].received, len(data) // 5 + 1)
         self.assertEqual(folder, part.path.parent.parent)
 
     def test_finish(self) -> None:

@@ -72,7 +72,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(list(self.sources.sessions), [A])
 
     def test_backoff_grows_and_is_forgotten(self) -> None:
-        """An address that fails is dialled after 1, 2, 4 … s, up to 30 s, and afresh once it gave."""
+        """An address that fails is dialled after 1, 2, 4 … s, up to 30 s; afresh once it gave."""
         self.sources.start()
         wait = FIRST_BACKOFF_SECONDS
         for number in range(1, 9):
