@@ -89,7 +89,7 @@ class Beacons(Service):
     ) -> None:
         """`catalogue` gives the digest and count of ours, `neighbours` how many there are."""
         self._reactor = reactor
-        self._identity = identity
+        self.identity = identity
         self._random = random
         self._catalogue = catalogue
         self._neighbours = neighbours
@@ -183,8 +183,8 @@ class Beacons(Service):
     def _beacon(self, socket: BeaconSocket, **more: Any) -> Beacon:
         digest, count = self._catalogue()
         return Beacon(
-            peer=self._identity.peer,
-            instance=self._identity.instance,
+            peer=self.identity.peer,
+            instance=self.identity.instance,
             port=socket.tcp_port,
             catalogue=digest,
             count=count,

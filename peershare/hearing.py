@@ -23,7 +23,7 @@ from peershare.refusals import Refusals
 from peershare.throttle import RateLimiter
 from peershare.timers import Alarm, Periodic
 from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
-from peershare.wire.beacon import Beacon, Nonces, decode
+from peershare.wire.beacon import Beacon, decode
 
 ANSWER_WITHIN_SECONDS = 0.1
 TICK_SECONDS = 0.5
@@ -46,8 +46,6 @@ class Hearing(ReopeningDatagramProtocol):
         port: int,
         classic_udp_port: int,
         beacons: Beacons,
-        instance: str,
-        nonces: Nonces,
         neighbours: Neighbours,
         random: Random,
         *,
@@ -63,8 +61,7 @@ class Hearing(ReopeningDatagramProtocol):
         super().__init__(reactor, "", port)
         self._classic_udp_port = classic_udp_port
         self._beacons = beacons
-        self._instance = instance
-        self._nonces = nonces
+        self._instance = beacons.identity.instance
         self._neighbours = neighbours
         self._random = random
         self._is_own, self._is_local = is_own, is_local
@@ -137,7 +134,7 @@ class Hearing(ReopeningDatagramProtocol):
         if not self._answering.allow(address, self._reactor.seconds()):
             self.refusals.note(address, "beacon not answered: over the rate limit")
             return
-        nonce = self._nonces.nonce(address, *claim) if claim is not None else ""
+        nonce = self._neighbours.nonces.nonce(address, *claim) if claim is not None else ""
         self._beacons.tell(address, port, ask=claim is not None, nonce=nonce, echo=echo)
 
     def _refuse(self, source: str, reason: str, details: str = "") -> bool:

@@ -8,6 +8,7 @@ hints.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -160,7 +161,9 @@ class Holdings(Stock):
     def _known(self, content: bytes, name: str) -> Known:
         """A content that somebody holds, under this name or the most usual one."""
         items = self._living(self._shelves.variants(content))
-        items.sort(key=lambda item: -self._peers(item.holders))
+        # among names that as many tell, the one of a peer that has fewer for it
+        told = Counter(item.holders for item in items)
+        items.sort(key=lambda item: (-self._peers(item.holders), told[item.holders]))
         holders = complete = 0
         for item in items:
             holders |= item.holders

@@ -86,11 +86,10 @@ class Neighbourhood(Service):
         `sessions` is a pool of sessions, which is asked only for who has proven to be there.
         `is_own`: one of our addresses; `is_local`: on the network of one of our links.
         """
-        self._reactor = reactor
+        self._reactor, self._port = reactor, beacon_port
         self._entries = entries
-        nonces = Nonces(identity.secret)
         self.catalogue = CatalogueHistory()
-        self.neighbours = Neighbours(nonces)
+        self.neighbours = Neighbours(Nonces(identity.secret))
         self.holdings = Holdings(self.neighbours.was_contacted)
         self._beacons = Beacons(
             reactor,
@@ -108,8 +107,6 @@ class Neighbourhood(Service):
             beacon_port,
             classic_udp_port,
             self._beacons,
-            identity.instance,
-            nonces,
             self.neighbours,
             random,
             is_own=is_own,
@@ -117,7 +114,6 @@ class Neighbourhood(Service):
             on_heard=self._heard,
             on_gone=self._gone,
         )
-        self._port = beacon_port
         self._callbacks: list[Callable[[], object]] = []
         self._version, self._seen = 0, (0, 0)
         self._telling = _Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)

@@ -80,7 +80,7 @@ class Neighbours:
     """See the module.  At most 2,048: strangers go before those who have proven something."""
 
     def __init__(self, nonces: Nonces) -> None:
-        self._nonces = nonces
+        self.nonces = nonces
         self._proven: dict[str, _Record] = {}
         self._strangers: dict[str, _Record] = {}  # the one that was silent longest comes first
         self._evicted: list[str] = []
@@ -88,7 +88,7 @@ class Neighbours:
     def heard(self, beacon: Beacon, address: str, udp_port: int, now: float) -> Heard:
         """Take in a beacon that came from this address and UDP port."""
         known = self._proven.get(address)
-        proof = self._nonces.proves(beacon, address)
+        proof = self.nonces.proves(beacon, address)
         if beacon.bye:
             return self._bye(beacon, address, now)
         if known is not None and not proof:

@@ -175,15 +175,12 @@ class GateTests(BeaconsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.heard: list[str] = []
-        nonces = Nonces(b"s" * 32)
         self.hearing = Hearing(
             self.reactor,
             5000,
             5001,
             self.beacons,
-            identity(1).instance,
-            nonces,
-            Neighbours(nonces),
+            Neighbours(Nonces(b"s" * 32)),
             Random(6),
             is_own=lambda address: address == OWN,
             is_local=lambda address: address in NETWORK,

@@ -190,6 +190,8 @@ class LookupTests(HoldingsTestCase):
         self.give(B, entry("forest.png", "real"))
         (known,) = self.holdings.lookup("forest.png")
         self.assertEqual((known.peers, known.name, len(known.names)), (2, "forest.png", 65))
+        (known,) = self.holdings.lookup(content("real"))
+        self.assertEqual(known.name, "forest.png")
         self.assertEqual(self.who("real"), [(A, True), (B, True)])
         self.assertEqual(self.holdings.base_of(A), "")
 

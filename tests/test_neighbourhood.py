@@ -125,7 +125,7 @@ class FindingTests(LanTestCase):
         self.lan.run(0.3)
         self.assertNotIn(clone.address, one.proven(), "the same instance would be ourselves")
         other = identity(60)
-        self.lan.add(60, type(other)(one.hood._beacons._identity.peer, other.instance, b"x" * 32))
+        self.lan.add(60, type(other)(one.hood._beacons.identity.peer, other.instance, b"x" * 32))
         self.lan.run(0.3)
         self.assertIn("198.18.0.60", one.proven())
 

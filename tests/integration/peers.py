@@ -334,6 +334,12 @@ class PeersTestCase(SynchronousTestCase):
 
 
 class ClassicPeersTestCase(PeersTestCase):
-    """Such a test with peers that are classic ones to each other."""
+    """Such a test with peers that are classic ones to each other.
+
+    They announce often: one that starts late, on a busy machine, is not to wait a minute.
+    """
 
     native = False
+
+    def start(self, number: int, *options: str, **files: bytes) -> Peer:
+        return super().start(number, "--announce-interval", "2", *options, **files)

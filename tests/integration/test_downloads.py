@@ -30,8 +30,8 @@ class DownloadTests(ClassicPeersTestCase):
 
     def test_a_peer_that_announces_itself_knows_the_network(self) -> None:
         """Long before the next interval, and what it hears is in its text file."""
-        one = self.start(1, forest_png=FOREST)
-        two = self.start(2, bee_png=BEE)
+        one = self.start(1, "--announce-interval", "60", forest_png=FOREST)
+        two = self.start(2, "--announce-interval", "60", bee_png=BEE)
         two.wait_to_know(one.address, "forest")
         one.wait_to_know(two.address, "bee")
         text = (two.state / "content_dictionary.txt").read_text()

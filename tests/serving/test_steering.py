@@ -143,6 +143,15 @@ class LeavingTests(Base):
         self.assertEqual(sorted([*granted, *fresh]), list(range(10)))
         self.assertEqual(self.grant(B, 9), granted[1:])
 
+    def test_stretch_goes_on(self) -> None:
+        """The next to come goes on where one that left had stopped."""
+        self.make(100, A)
+        granted = self.grant(A, 4)
+        self.send(A, *granted)
+        self.steering.left(A)
+        self.steering.joined(B, ())
+        self.assertEqual(self.grant(B, 1), [(granted[-1] + 1) % 100])
+
     def test_joins_again(self) -> None:
         """Then it has no grants."""
         self.make(10, A)
@@ -195,7 +204,7 @@ class SlowTests(Base):
             fast = self.grant(B, 5)
             self.send(A, slow[0])
             self.send(B, *fast[:sent])
-            self.assertEqual(self.grant(B, 5 - sent), [])
+            self.assertEqual(self.grant(B, 5), [])
             self.send(B, *fast[sent:])
             self.steering.left(C)
         self.assertEqual(self.grant(B, 5), slow[3:])
@@ -222,6 +231,17 @@ class SlowTests(Base):
         self.steering.left(B)
         self.steering.asked(A, slow[3])
         self.assertEqual(self.steering.grants(A, 4), slow[2:])
+
+    def test_gets_on_again(self) -> None:
+        """A receiver that asks, declines or gets a block is granted more."""
+        for what in ("asked", "declined", "sent"):
+            self.make(20, A, B)
+            block = self.grant(A, 4)[0]
+            self.grant(B, 4)
+            self.steering.stalled(A)
+            self.assertEqual(self.steering.grants(A, 4), [])
+            getattr(self.steering, what)(A, block)
+            self.assertEqual(len(self.steering.grants(A, 4)), 4)
 
     def test_all_stalled(self) -> None:
         """Where nobody gets on, everybody may go on trying."""
