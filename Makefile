@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo run test lint unit lab wheel bench clean
+.PHONY: demo run test lint unit lab simnet kills wheel bench clean
 
-demo: $(STAMP)  ## three peers on this machine, a download, a failover you can watch
+demo: $(STAMP)  ## four peers on this machine, a swarm, a failover you can watch
 	$(BIN)/peershare demo
 
 run: $(STAMP)  ## the service with its defaults (PEERSHARE_* variables and ARGS="--…" change them)
@@ -25,10 +25,22 @@ unit: $(STAMP) tools
 lab: $(STAMP) tools  ## only the peers in network namespaces (needs root)
 	$(BIN)/trial tests.lab
 
+simnet: $(STAMP)  ## many peers in one process on virtual time: 200 stories of faults, 1 + 50 peers
+	$(BIN)/trial -j2 tests/simnet/story_checks.py
+
+kills: $(STAMP)  ## kill -9 at 50 moments of a download and of an upload
+	PEERSHARE_KILLS=50 $(BIN)/trial tests.integration.test_swarm_kills
+
 wheel: $(STAMP)  ## build the wheel, install it elsewhere, use it from there
 	$(BIN)/trial tests/wheel_checks.py
 
-bench: $(STAMP)  ## what is measured, beside what a user would pick instead (installs nginx and curl)
+# Installs what it is measured beside: nginx, curl, b3sum, and libtorrent in an environment of its own.
+bench: $(STAMP) tools  ## what is measured, beside what a user would pick instead (swarm.py needs root)
+	$(BIN)/python bench/one_to_one.py
+	$(BIN)/python bench/swarm.py
+	$(BIN)/python bench/hashing.py
+	$(BIN)/python bench/scale.py
+	$(BIN)/python bench/restart.py
 	$(BIN)/python bench/classic.py
 	$(BIN)/python bench/discovery.py
 
