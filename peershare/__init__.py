@@ -6,8 +6,8 @@ A map of the package, from the floor up (imports run one way, a test holds them 
 - `wire`: what datagrams, requests and messages look like
 - `dictionary`, `neighbours`, `holdings`: who is there and has what, as far as was told
 - `ledger`, `state`, `library`: what is remembered, and the shared files
-- `announcer`, `discovery`, `uploader`, `download`: the four parts, by the classic protocol and,
-  with `neighbourhood` (`beacons`, `hearing`, `catalogues`), `serving` and `download.swarm`, by our own
+- `announcer`, `discovery`, `uploader`, `download`: the four parts, by the classic protocol
+- `neighbourhood` (`beacons`, `hearing`, `catalogues`), `serving`, `download.swarm`: by our own
 - `listening`, `overview`, `node`: one peer, put together
 - `control`: the local HTTP API;  `tap`, `client`: the two ways to run it
 """

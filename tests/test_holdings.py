@@ -135,7 +135,7 @@ class LookupTests(HoldingsTestCase):
         self.give(A, entry("one.txt", 1), entry("two.txt", 1))
         self.give(B, entry("two.txt", 1, complete=False))
         expected = {"peers": 2, "complete": 1, "size": 5}
-        for query, name in (("one", "one.txt"), ("two", "two.txt"), (content(1), "one.txt")):
+        for query, name in (("one", "one.txt"), ("two", "two.txt"), (content(1), "two.txt")):
             (known,) = self.holdings.lookup(query)
             self.assertEqual(known.name, name)
             self.assertEqual({key: getattr(known, key) for key in expected}, expected)

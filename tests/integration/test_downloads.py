@@ -53,11 +53,11 @@ class DownloadTests(ClassicPeersTestCase):
     def test_passed_on_while_it_is_still_arriving(self) -> None:
         """A third one gets the first chunks from the second, which has not all five yet."""
         one = self.start(1, "--upload-limit", "150k", forest_png=FOREST)
-        two = self.start(2)
+        two, three = self.start(2), self.start(3)
         two.wait_to_know(one.address, "forest")
+        three.ready()
         running = two.download("forest")
         running.wait_until_moving(210_000)
-        three = self.start(3)
         wait_until(
             lambda: two.address in three.dictionary().get("forest_1", ()),
             lambda: str(three.dictionary()),

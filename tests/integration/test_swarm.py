@@ -119,7 +119,8 @@ class SwarmTests(SwarmTestCase):
         two = self.start(2).ready()
         seed.announce()
         wait_until(lambda: len(two.ask("GET", "/api/contents")) == len(files), two.running.describe)
-        self.finished(two.client("get", *files))
+        client = two.client("get", *files)
+        self.assertEqual(client.wait(4 * PATIENCE_SECONDS), 0, client.describe())
         for name, data in files.items():
             self.assertEqual((two.share / name).read_bytes(), data)
         self.assertLessEqual(seed.counts.connections, 2)

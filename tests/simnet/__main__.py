@@ -9,8 +9,9 @@ import argparse
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
-from twisted.logger import globalLogBeginner
+from twisted.logger import ILogObserver, globalLogBeginner
 
 from tests.simnet.story import Story
 
@@ -21,7 +22,8 @@ def main() -> int:
     parser.add_argument("seeds", metavar="SEED", type=int, nargs="+")
     parser.add_argument("--trace", metavar="FILE", type=Path)
     options = parser.parse_args()
-    globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False)
+    silence = cast(ILogObserver, lambda event: None)
+    globalLogBeginner.beginLoggingTo([silence], redirectStandardIO=False)
     failed = 0
     for seed in options.seeds:
         with options.trace.open("w") if options.trace else nullcontext() as text:

@@ -10,7 +10,7 @@ import socket
 from collections import deque
 
 from tests.simnet.network import LAN, Host
-from tests.simnet.streams import SimSocket, failed
+from tests.simnet.sockets import SimSocket, failed
 
 _BROADCASTS = (str(LAN.broadcast_address), "255.255.255.255")
 _BUFFER_BYTES = 212_992

@@ -20,8 +20,9 @@ from tests.simnet.trace import Trace
 
 if TYPE_CHECKING:
     from tests.simnet.datagrams import DatagramSocket
+    from tests.simnet.listeners import Listener
     from tests.simnet.spoiling import Spoiler
-    from tests.simnet.streams import Listener, StreamSocket
+    from tests.simnet.streams import StreamSocket
 
 LAN = IPv4Network("198.18.0.0/16")
 GIGABIT = 125_000_000.0

@@ -29,8 +29,10 @@ from zope.interface import implementer, implementer_only
 
 from tests.simnet.clock import SimCall, SimClock
 from tests.simnet.datagrams import DatagramSocket
+from tests.simnet.listeners import Listener
 from tests.simnet.network import Host
-from tests.simnet.streams import Listener, SimSocket, StreamSocket
+from tests.simnet.sockets import SimSocket
+from tests.simnet.streams import StreamSocket
 
 _TRANSPORT = (ITCPTransport, IConsumer, IPushProducer, IHalfCloseableDescriptor, ILoggingContext)
 

@@ -14,11 +14,11 @@ from msgspec import Struct, field
 
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.manifest import Manifest, manifest_of
-from peershare.errors import AmbiguousContentError, PeershareError
 from peershare.library.parts import PART_FOLDER
 from peershare.status import FINAL_STATES
 from tests.simnet.classic import ClassicPeer
 from tests.simnet.faults import Faults
+from tests.simnet.wishes import Wish
 from tests.simnet.world import Machine, Simulation
 
 PEERS = 8
@@ -41,41 +41,6 @@ class Outcome(Struct):
     digest: str = ""  # of all that happened, and of what lay on the disks in the end
     seconds: float = 0.0
     events: int = 0
-
-
-class Wish:
-    """A machine wants a content from some moment on."""
-
-    def __init__(self, machine: Machine, data: bytes, query: str, at: float) -> None:
-        self.machine = machine
-        self.data = data
-        self.query = query
-        self.at = at
-        self.asked = False
-        self.sequential = False
-        self._granted = False
-
-    def ask(self) -> None:
-        """Ask, if it is running and has not been asked; an id that nobody told yet is for later."""
-        machine = self.machine
-        if machine.node is None or self.asked:
-            return
-        try:
-            machine.get(self.query, sequential=self.sequential)
-        except AmbiguousContentError:
-            self.query = manifest_of(self.data).content_id
-            self.ask()
-        except PeershareError as error:
-            machine.simulation.trace.remark(machine.simulation.clock.now, f"not yet: {error}")
-        else:
-            self.asked = True
-
-    @property
-    def granted(self) -> bool:
-        """Whether a file with the right bytes lies there."""
-        if not self._granted:
-            self._granted = self.machine.has(self.data)
-        return self._granted
 
 
 class Story:

@@ -1,71 +1,28 @@
-"""TCP sockets of a simulated kernel, as far as Twisted looks: non-blocking, with errors by number.
+"""TCP connections of a simulated kernel, as far as Twisted looks: non-blocking, errors by number.
 
-`StreamSocket` is one end of a connection, `Listener` takes connections.  What an application has
-written leaves in segments through the uplink; so much is on its way as the window allows that has
-not been read at the other end.  Acknowledgements take no time and no room.
-Not for: UDP, or who is told that a socket is ready (`reactor`).
+A `StreamSocket` is one end of a connection.  What an application has written leaves in segments
+through the uplink; so much is on its way as the window allows that has not been read at the other
+end.  Acknowledgements take no time and no room.  Not for: UDP, or listening (`listeners`).
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.simnet.network import Host
+from tests.simnet.sockets import SimSocket, failed
+
+if TYPE_CHECKING:
+    from tests.simnet.listeners import Listener
 
 SEGMENT_BYTES = 16_384
 SEND_BUFFER_BYTES = 131_072
 # Between two attempts to reach somebody who does not answer, and when the kernel gives up.
 _SYN_SECONDS = 1.0
 _SYN_TRIES = 4
-
-
-class SimSocket:
-    """What all sockets of a host have; `watch` is told when it may be ready."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.network = host.network
-        self.local = ("0.0.0.0", 0)
-        self.watch: Any = None
-        self.options: dict[tuple[int, int], Any] = {}
-
-    def poll(self) -> None:
-        """It may be ready for something now."""
-        if self.watch is not None:
-            self.watch.poll()
-
-    def fileno(self) -> int:
-        """There is no descriptor."""
-        return -1
-
-    def setblocking(self, blocking: bool) -> None:
-        """It never blocks."""
-
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
-        """Remembered; what matters is looked up."""
-        self.options[level, option] = value
-
-    def getsockopt(self, level: int, option: int) -> Any:
-        """What was set, or 0."""
-        return self.options.get((level, option), 0)
-
-    def getsockname(self) -> tuple[str, int]:
-        """Our end."""
-        return self.local
-
-    def check_own(self, address: str) -> None:
-        """Raise OSError unless this is an address of the host."""
-        if address not in ("", "0.0.0.0", self.host.address):
-            raise failed(errno.EADDRNOTAVAIL)
-
-
-def failed(number: int) -> OSError:
-    """The error of this number."""
-    return OSError(number, os.strerror(number))
 
 
 class Segment:
@@ -403,87 +360,4 @@ class StreamSocket(SimSocket):
             self.network.note("open", self.name)
             self.state = "open"
             self.network.clock.after(self.network.delay(), listener.take, peer)
-            self.poll()
-
-
-class Listener(SimSocket):
-    """A listening TCP socket."""
-
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
-        self._backlog = 0
-        self._waiting: deque[StreamSocket] = deque()
-        self._opening = 0
-
-    def bind(self, address: tuple[str, int]) -> None:
-        """Choose address and port.  Raises OSError."""
-        self.check_own(address[0])
-        where = (address[0] or "0.0.0.0", address[1] or self.host.free_port())
-        taken = {where, ("0.0.0.0", where[1])}
-        if where[0] == "0.0.0.0":
-            taken.add((self.host.address, where[1]))
-        if not taken.isdisjoint(self.host.listeners):
-            raise failed(errno.EADDRINUSE)
-        self.local = where
-        self.host.listeners[where] = self
-
-    def listen(self, backlog: int) -> None:
-        """Take so many connections before they are accepted."""
-        self._backlog = backlog
-
-    def accept(self) -> tuple[StreamSocket, tuple[str, int]]:
-        """The next connection and where it comes from.  Raises OSError."""
-        if not self._waiting:
-            raise failed(errno.EWOULDBLOCK)
-        stream = self._waiting.popleft()
-        return stream, stream.remote
-
-    def shutdown(self, how: int) -> None:
-        """Nothing to do before it is closed."""
-
-    def close(self) -> None:
-        """Take nobody any more; who waits is reset."""
-        self.watch = None
-        self.host.listeners.pop(self.local, None)
-        for stream in self._waiting:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 0)
-            stream.close()
-        self._waiting.clear()
-
-    @property
-    def readable(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._waiting)
-
-    @property
-    def writable(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more can wait."""
-        return len(self._waiting) + self._opening < self._backlog
-
-    def open(self, dialling: StreamSocket) -> StreamSocket:
-        """Our end of a connection that somebody wishes for."""
-        stream = StreamSocket(self.host)
-        stream.local, stream.remote = dialling.remote, dialling.local
-        stream.peer = dialling
-        stream.state = "open"
-        self.host.streams[stream] = None
-        self._opening += 1
-        return stream
-
-    def opened(self) -> None:
-        """A connection has opened, or not."""
-        self._opening -= 1
-
-    def take(self, stream: StreamSocket) -> None:
-        """It is open: the application may have it."""
-        if self.host.listeners.get(self.local) is not self:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 0)
-            stream.close()
-        else:
-            self._waiting.append(stream)
             self.poll()

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from peershare.library.index import Index
@@ -212,7 +212,7 @@ class Simulation:
         folder = _TMPFS if os.access(_TMPFS, os.W_OK) else None
         self.root = Path(tempfile.mkdtemp(prefix="peershare-simnet-", dir=folder))
         self.disk = SimDisk()
-        self._observer: Any = self._logged
+        self._observer = cast(ILogObserver, self._logged)
         globalLogPublisher.addObserver(self._observer)
 
     def add_machine(

@@ -25,7 +25,6 @@ from peershare.download.swarm.filling import ClassicFilling
 from peershare.download.swarm.machine import swarm_machine
 from peershare.download.swarm.part import VerifiedPart
 from peershare.download.swarm.reports import SwarmReports
-from peershare.download.swarm.scheduler import Scheduler
 from peershare.download.swarm.sources import MAX_SESSIONS
 from peershare.download.swarm.supply import Supply
 from peershare.errors import LocalError, StorageError
@@ -157,19 +156,18 @@ class SwarmDownload:
         if part.held.complete:
             self.all_here()
             return
-        manifest = part.manifest
-        scheduler = Scheduler(
-            manifest.block_count,
-            manifest.block_size,
-            part.held,
-            self._context.random,
-            sequential=self.sequential,
+        self._fetching = Fetching(
+            self._reactor, part, self._context.random, self, sequential=self.sequential
         )
-        self._fetching = Fetching(self._reactor, self.content, part, scheduler, self)
         self._filling = ClassicFilling(self._context, self.name, part, self)
         self._fetching.begin()
         self._supply.start(MAX_SESSIONS, self._fetching, part.held)
         self._review.start()
+
+    def found_somebody(self) -> None:
+        """Supply: there is a session with somebody."""
+        if self.state is DownloadState.SEARCHING:
+            self._show(DownloadState.DOWNLOADING)
 
     def bytes_came(self, address: str, count: int) -> None:
         """Fetching: bytes came, whatever they are worth."""

@@ -9,6 +9,7 @@ it was first.  Not for: with whom sessions are held (`sources`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from random import Random
 from typing import Any, Protocol
 
 from twisted.python.failure import Failure
@@ -50,15 +51,20 @@ class Fetching:
     def __init__(
         self,
         reactor: Any,
-        content: str,
         part: VerifiedPart,
-        scheduler: Scheduler,
+        random: Random,
         reports: Reports,
+        *,
+        sequential: bool = False,
     ) -> None:
+        """`sequential`: in the order of the blocks, as far as that is possible."""
+        manifest = part.manifest
         self._reactor = reactor
-        self._content = content
+        self._content = manifest.content_id
         self._part = part
-        self._scheduler = scheduler
+        self._scheduler = Scheduler(
+            manifest.block_count, manifest.block_size, part.held, random, sequential=sequential
+        )
         self._reports = reports
         self._sessions: dict[str, PeerSession] = {}
         self._owners: dict[int, str] = {}  # who writes a block to the disk, or has

@@ -57,11 +57,14 @@ class SwarmReports:
             self.closed(address)
 
     def failed(self, address: str, error: PeerError, others: int) -> None:
-        """It failed us; `others` still give."""
-        account = self._accounts.pop(address, _Account(self._clock()))
-        if account.blocks:
+        """It failed us; `others` still give.  Who was not giving is no news while others do."""
+        account = self._accounts.pop(address, None)
+        since = self._clock() if account is None else account.since
+        if account is not None and account.blocks:
             self._log(address, account, f"ok verified: {account.blocks} blocks, until it failed")
-        self._log(address, _Account(account.since), f"failed {error.reason}: {error}")
+        self._log(address, _Account(since), f"failed {error.reason}: {error}")
+        if account is None and others:
+            return
         then = f", going on with {others} others" if others else ""
         text = f"{display(self._name)}: {address} {error}{then}"
         self._tell(NoticeKind.FAILOVER, self._name, address, text)

@@ -35,6 +35,9 @@ class Owner(Protocol):
     def gave(self, address: str, length: int) -> None:
         """The only block of this content came, and is right."""
 
+    def found_somebody(self) -> None:
+        """There is a session with somebody who has some of it."""
+
     def disk_failed(self, failure: Failure) -> None:
         """Our own disk is in the way."""
 
@@ -154,6 +157,7 @@ class Supply:
 
     def _connected(self, session: PeerSession, holder: Holder) -> None:
         self._reports.joined(session.address)
+        self._owner.found_somebody()
         self._members.join(session, holder.size, self._held)
 
     def _failed(self, address: str, error: PeerError) -> None:

@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.blocks import BlockSet
 from peershare.download.swarm.fetching import TICK_SECONDS, Fetching
-from peershare.download.swarm.scheduler import Scheduler
 from peershare.status import ChunkState
 from tests.download.swarm.parts import BLOCK, NotingSession, Reports, block_of, content, make_part
 from tests.fakes import FakeReactor, HeldWorkers, run_now
@@ -26,8 +25,7 @@ class FetchingTestCase(SynchronousTestCase):
         self.part, self.library, _ = make_part(self, self.data, hashers=hashers)
         self.successResultOf(self.part.check())
         self.reports = Reports()
-        scheduler = Scheduler(self.part.manifest.block_count, BLOCK, self.part.held, Random(1))
-        self.fetching = Fetching(self.reactor, "b3:0", self.part, scheduler, self.reports)
+        self.fetching = Fetching(self.reactor, self.part, Random(1), self.reports)
         self.fetching.begin()
         self.addCleanup(self.fetching.end)
 
