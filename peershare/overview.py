@@ -6,8 +6,8 @@ Not for: keeping anything; each picture is made from the parts when it is asked 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from itertools import islice
 
 from peershare import __version__
 from peershare.content.chunks import CHUNK_COUNT
@@ -22,6 +22,8 @@ from peershare.wiring import Parts
 
 MOST_CONTENTS = 10_000
 _MOST_NAMES = 100
+# So often it may be long that nothing fits: a large network is not searched to its end at once.
+_MOST_PAUSES = 200
 
 
 def contents(parts: Parts, now: float, pattern: str = "") -> tuple[ContentStatus, ...]:
@@ -40,7 +42,7 @@ def contents(parts: Parts, now: float, pattern: str = "") -> tuple[ContentStatus
         own = _own(file, library.content_id(file), bool(names), base)
         ours.add((own.id, own.name))
         merged.append(own)
-    for known in islice(filter(None, holdings.matching(pattern or "*")), MOST_CONTENTS):
+    for known in _matching(holdings, pattern):
         if (known.id, known.name) in ours:
             continue
         bases = {known.name, split_name(known.name)[0]}
@@ -50,6 +52,19 @@ def contents(parts: Parts, now: float, pattern: str = "") -> tuple[ContentStatus
     if pattern:
         merged = [content for content in merged if fits(content.name, pattern)]
     return tuple(sorted(merged, key=lambda content: content.name.casefold()))
+
+
+def _matching(holdings: Holdings, pattern: str) -> Iterator[Known]:
+    """The contents of native peers that fit, as far as there is time to look."""
+    pauses = 0
+    found = 0
+    for known in holdings.matching(pattern or "*"):
+        pauses += known is None
+        if pauses == _MOST_PAUSES or found == MOST_CONTENTS:
+            return
+        if known is not None:
+            found += 1
+            yield known
 
 
 def fits(name: str, pattern: str) -> bool:
@@ -118,7 +133,7 @@ def _peer(
     heard = max(known.heard_at for known in (classic, native) if known is not None)
     told = classic.bases if classic is not None else ()
     if native is not None:
-        told = _names(parts.neighbourhood.holdings, address) or told
+        told = parts.neighbourhood.holdings.names_of(address, _MOST_NAMES) or told
     return PeerStatus(
         address=address,
         contents=told,
@@ -129,14 +144,6 @@ def _peer(
         native=native is not None and native.proven,
         count=native.count if native is not None else len(told),
     )
-
-
-def _names(holdings: Holdings, address: str) -> tuple[str, ...]:
-    """The first names that a native peer tells."""
-    digest = holdings.base_of(address)
-    if not digest:
-        return ()
-    return tuple(entry.name for entry in islice(holdings.entries(digest), _MOST_NAMES))
 
 
 def share_note(file: SharedFile | None) -> str:
@@ -170,6 +177,10 @@ def node(settings: Settings, parts: Parts, upload_rate: float, now: float) -> No
         upload_limit=settings.upload_limit_bytes_per_second,
         download_limit=settings.download_limit_bytes_per_second,
         download_rate=parts.downloader.rate,
-        refused=dict(parts.discovery.refusals.counts + parts.uploader.refusals.counts),
+        refused=dict(
+            parts.discovery.refusals.counts
+            + parts.neighbourhood.refused
+            + parts.uploader.refusals.counts
+        ),
         problems=tuple(problem for problem in problems if problem),
     )

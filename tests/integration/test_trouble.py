@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from peershare.status import DownloadState
-from tests.integration.peers import ClassicPeersTestCase, Peer, picture
+from tests.integration.peers import ClassicPeersTestCase, Peer, PeersTestCase, picture
 from tests.integration.scripted import ScriptedPeer
 from tests.lab.processes import wait_until
 
@@ -29,7 +29,7 @@ def _no_mounts() -> str | None:
     return None if tried.returncode == 0 else "needs root, to mount a small file system"
 
 
-class DiskTests(ClassicPeersTestCase):
+class SmallDiskTestCase(PeersTestCase):
     """Peer 2 has its share folder on a small disk of its own, seen by nobody else."""
 
     skip = _no_mounts()
@@ -52,6 +52,8 @@ class DiskTests(ClassicPeersTestCase):
         """The share folder as the service sees it."""
         return Path(f"/proc/{two.running.pid}/root{two.share}")
 
+
+class DiskTests(ClassicPeersTestCase, SmallDiskTestCase):
     def test_full(self) -> None:
         """It names the folder and the bytes needed, blames no peer, and goes on by itself."""
         one, two = self.start(1, forest_png=FOREST), self.on_a_small_disk("size=512k")
