@@ -6,14 +6,15 @@ import socket
 import time
 from collections.abc import Callable
 
-from tests.integration.peers import ClassicPeersTestCase, picture
+from tests.integration.peers import ClassicPeersTestCase, Download, PeersTestCase, picture
+from tests.integration.test_swarm import SwarmTestCase
 from tests.lab.processes import wait_until
 
 SECONDS = 5.0
 RATE = 400_000
 
 
-class LimitTests(ClassicPeersTestCase):
+class LimitTestCase(PeersTestCase):
     def assert_within(self, measure: Callable[[], float]) -> None:
         """What is measured is the limit, within 5 %.
 
@@ -26,6 +27,26 @@ class LimitTests(ClassicPeersTestCase):
                 return
         self.fail(f"three times too slow, {ratio:.3f} of the limit at last")
 
+    def assert_limited(self, *running: Download) -> None:
+        """What comes for these downloads together is the limit, as they are shown."""
+        for download in running:
+            download.wait_until_moving()
+        time.sleep(0.5)  # the burst at the beginning is over
+
+        def received() -> tuple[int, float]:
+            given = [download.status.given for download in running]
+            return sum(sum(each.values()) for each in given), time.monotonic()
+
+        def measure() -> float:
+            first, begun = received()
+            time.sleep(SECONDS)
+            last, ended = received()
+            return (last - first) / (ended - begun)
+
+        self.assert_within(measure)
+
+
+class LimitTests(ClassicPeersTestCase, LimitTestCase):
     def test_upload_limit(self) -> None:
         """Two readers together, counted at their ends."""
         one = self.start(1, "--upload-limit", "400k", forest_png=picture(30_000_000))
@@ -66,17 +87,25 @@ class LimitTests(ClassicPeersTestCase):
         two = self.start(2, "--download-limit", "400k")
         two.wait_to_know(one.address, "forest")
         two.wait_to_know(three.address, "bee")
-        for name in ("forest", "bee"):
-            two.download(name).wait_until_moving()
-        time.sleep(0.5)  # the burst at the beginning is over
+        self.assert_limited(two.download("forest"), two.download("bee"))
 
-        def received() -> tuple[int, float]:
-            return sum(status.received for status in two.downloads()), time.monotonic()
 
-        def measure() -> float:
-            first, begun = received()
-            time.sleep(SECONDS)
-            last, ended = received()
-            return (last - first) / (ended - begun)
+class VerifiedLimitTests(SwarmTestCase, LimitTestCase):
+    def test_upload_limit(self) -> None:
+        """Two downloads by two peers, which find nothing with each other, from one that is slow."""
+        forest, bee = picture(30_000_000, 1), picture(30_000_000, 2)
+        self.start(1, "--upload-limit", "400k", forest_png=forest, bee_png=bee)
+        two, three = self.start(2), self.start(3)
+        self.wait_to_find(two, forest)
+        self.wait_to_find(three, bee)
+        self.assert_limited(two.download("forest.png"), three.download("bee.png"))
 
-        self.assert_within(measure)
+    def test_download_limit(self) -> None:
+        """Two contents from two peers together."""
+        forest, bee = picture(12_000_000, 1), picture(12_000_000, 2)
+        self.start(1, forest_png=forest)
+        self.start(3, bee_png=bee)
+        two = self.start(2, "--download-limit", "400k")
+        for data in (forest, bee):
+            self.wait_to_find(two, data)
+        self.assert_limited(two.download("forest.png"), two.download("bee.png"))

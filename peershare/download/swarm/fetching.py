@@ -124,7 +124,9 @@ class Fetching:
 
     def granted(self, address: str, blocks: Sequence[int]) -> None:
         """A session may be asked for these."""
-        self._scheduler.granted(address, blocks)
+        needless = self._scheduler.granted(address, blocks)
+        if needless and address in self._sessions:
+            self._sessions[address].decline(self._content, needless)
         self._ask(address)
 
     def opened(self, address: str) -> None:
@@ -202,6 +204,8 @@ class Fetching:
             if peer in self._sessions:
                 self._sessions[peer].cancel(self._content, blocks)
                 self._ask(peer)
+        for peer in tuple(self._scheduler.hungry):
+            self._ask(peer)
         if self._part.held.complete:
             self._reports.all_here()
 

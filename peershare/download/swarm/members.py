@@ -210,7 +210,9 @@ class Members:
         lacks = problem.code == "not-here" and problem.blocks
         if lacks and self._fetching is not None and member.refusals < MOST_REFUSALS:
             self._fetching.refused(address, tuple(unrolled(problem.blocks)))
-            return
+            if self._fetching.interested(address):
+                return
+            # it has nothing of what it told: what it has is to be asked anew, after a while
         reason = _REASONS.get(problem.code, Reason.NOT_HERE)
         self.charge(address, PeerError(reason, f"refuses: {display(problem.message)}"))
 

@@ -125,6 +125,10 @@ class PeerSession(Protocol):
         self._inbox.drop(content, blocks)
         self._ask_for(Cancel, content, self._inbox.asked.cancel(content, blocks))
 
+    def decline(self, content: str, blocks: Sequence[int]) -> None:
+        """These were granted, and will not be asked for: others may have them."""
+        self._ask_for(Cancel, content, blocks)
+
     def get_catalogue(self, known: str, sink: CatalogueSink) -> Deferred[Catalogue]:
         """Ask what the peer has; `known` is the digest of its catalogue that we have, or "".
 

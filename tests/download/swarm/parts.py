@@ -58,6 +58,7 @@ class NotingSession:
         self.address = address
         self.requested: list[int] = []
         self.cancelled: list[int] = []
+        self.declined: list[int] = []
         self.joined: list[tuple[str, bool, Any]] = []
         self.attached: list[tuple[str, int]] = []
         self.left: list[str] = []
@@ -76,6 +77,9 @@ class NotingSession:
 
     def cancel(self, identifier: str, blocks: Sequence[int]) -> None:
         self.cancelled += blocks
+
+    def decline(self, identifier: str, blocks: Sequence[int]) -> None:
+        self.declined += blocks
 
 
 class Reports:

@@ -106,6 +106,22 @@ class OrderTests(FetchingTestCase):
         self.assertEqual(self.part.path.read_bytes(), self.data)
 
 
+class SteeredTests(FetchingTestCase):
+    def test_only_what_is_granted(self) -> None:
+        """A steered session is asked for its grants; what is here already is given back to it."""
+        self.begin()
+        helper = self.join(B, BlockSet(7, [4]))
+        self.give_all(helper)
+        session: Any = NotingSession(A)
+        self.fetching.joined(session, None, steered=True)
+        self.assertEqual(session.requested, [])
+        self.fetching.granted(A, [4, 2])
+        self.assertEqual((session.requested, session.declined), ([2], [4]))
+        self.fetching.opened(A)
+        self.give_all(session)
+        self.assertEqual(self.reports.complete, 1)
+
+
 class WrongBytesTests(FetchingTestCase):
     def test_charged_and_fetched_again(self) -> None:
         """A wrong block is charged to who gave it, and asked for again."""

@@ -44,6 +44,10 @@ class NotingFetching:
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
+        self.useless: set[str] = set()
+
+    def interested(self, address: str) -> bool:
+        return address not in self.useless
 
     def joined(self, session: Any, have: Any, *, steered: bool) -> None:
         self.events.append(("joined", session.address, have, steered))
@@ -119,6 +123,18 @@ class MembersTests(SynchronousTestCase):
             self.members.refused(session, lacks)
         self.assertEqual(self.fetching.events, [("refused", A, (1,))] * (MOST_REFUSALS - 1))
         self.members.refused(session, lacks)
+        self.assertEqual(self.owner.events, [("lost", A, Reason.NOT_HERE)])
+        self.assertEqual(session.left, [self.manifest.content_id])
+
+    def test_nothing_of_what_was_told(self) -> None:
+        """Who refuses the last block that is of use is left, to be asked anew what it has."""
+        self.members.manifest = self.manifest
+        session = self.session()
+        self.members.content_told(session, self.told(), b"", None)
+        self.members.fetch(self.fetching)
+        self.fetching.useless.add(A)
+        gone = Problem(code="not-here", message="no", blocks=((0, 3),))
+        self.members.refused(session, gone)
         self.assertEqual(self.owner.events, [("lost", A, Reason.NOT_HERE)])
         self.assertEqual(session.left, [self.manifest.content_id])
 
