@@ -11,7 +11,7 @@ _KEPT = 0.5
 # A receiver's window is what goes to it in this time, within these bounds in blocks.
 _WINDOW_SECONDS = 0.2
 _FEWEST, _MOST = 2, 64
-_FIRST_BYTES = 1 << 20
+_FIRST_BYTES = 1 << 17
 
 
 class Meter:

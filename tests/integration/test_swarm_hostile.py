@@ -13,7 +13,8 @@ from pathlib import Path
 from random import Random
 
 from tests.integration.giving import Shared
-from tests.integration.hostile import KINDS, Hostile
+from tests.integration.hostile import Hostile
+from tests.integration.misframing import KINDS
 from tests.integration.native import NativePeer
 from tests.integration.peers import Download, Peer, PeersTestCase
 from tests.lab.processes import read_text, wait_until

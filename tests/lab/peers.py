@@ -7,6 +7,7 @@ else.  Not for: judging what it does.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from tests.lab.network import Network
 from tests.lab.processes import LabProcess, read_text, wait_until
+from tests.lab.rules import BEACON_PORT
 
 _PROGRAMS = Path(sys.executable).parent
 
@@ -34,6 +36,12 @@ class LogLine:
         """Whether the transfer was finished."""
         return self.result.startswith("ok")
 
+    @property
+    def verified_blocks(self) -> int:
+        """How many blocks came that hash to what they should; 0 if the line is no such."""
+        match = re.match(r"ok verified: (\d+) blocks", self.result)
+        return int(match[1]) if match else 0
+
 
 class PeershareHost:
     """One such machine; `share` and `state` are the folders of its service."""
@@ -46,14 +54,22 @@ class PeershareHost:
         self.share, self.state = folder / "share", folder / "state"
         self.share.mkdir(parents=True)
         self.service: LabProcess | None = None
+        self.beacon_port = BEACON_PORT
 
     @property
     def address(self) -> str:
         """Its address."""
         return self._network.address(self._number)
 
-    def start(self, *options: str) -> PeershareHost:
-        """Start the service; `wait_ready` waits for it."""
+    def start(self, *options: str, native: bool = True) -> PeershareHost:
+        """Start the service; `wait_ready` waits for it.
+
+        One that is not `native` has another port for beacons, as nobody else has: it is a classic
+        peer to all others.
+        """
+        if not native:
+            self.beacon_port = BEACON_PORT + 100 + self._number
+            options = (*options, "--beacon-port", str(self.beacon_port))
         command = [str(_PROGRAMS / "twistd"), "-n", "--pidfile=", "peershare"]
         command += ["--share", str(self.share), "--state", str(self.state), *options]
         self.service = self._run(f"service-{self._number}", command)
@@ -113,6 +129,15 @@ class PeershareHost:
             lambda: f"{self.address} to hear of {stems} at {address}: {self.dictionary()}",
         )
 
+    def wait_to_find(self, content: str, holders: int = 1) -> None:
+        """Wait until it knows of a content by its id, at so many native peers or more."""
+
+        def found() -> bool:
+            listed = {one["id"]: one for one in self.listed()}
+            return content in listed and len(listed[content]["peers"]) >= holders
+
+        wait_until(found, lambda: f"{self.address} to hear of {content}: {self.listed()}")
+
     def downloads(self, *, ok: bool = True) -> list[LogLine]:
         """The lines of download_log.txt, of what arrived or of what failed."""
         return [line for line in _log_lines(self.state / "download_log.txt") if line.ok is ok]
@@ -122,7 +147,8 @@ class PeershareHost:
 
         Where a stem is taken, what is downloaded is told under its whole name.
         """
-        stems = {line.chunk.rpartition("_")[0] for line in self.downloads()}
+        names = [line.chunk for line in self.downloads()]
+        stems = {name.rpartition("_")[0] or Path(name).stem for name in names}
         return frozenset(stems | {path.name for path in self.share.iterdir()} if stems else stems)
 
     def uploads(self, *, ok: bool = True) -> list[LogLine]:
@@ -131,6 +157,17 @@ class PeershareHost:
 
     def _run(self, name: str, command: list[str]) -> LabProcess:
         return self._network.start(self._network.host(self._number), name, command, self._folder)
+
+
+def told(download: LabProcess) -> list[dict[str, Any]]:
+    """What a client has told of its download, as time went by."""
+    events = [json.loads(line) for line in download.lines()]
+    return [event["download"] for event in events if event["type"] == "download"]
+
+
+def received(download: LabProcess) -> int:
+    """How many bytes it has, as a client has told last."""
+    return max((status["received"] for status in told(download)), default=0)
 
 
 def _pid_in(path: Path) -> int:

@@ -15,13 +15,22 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lab.classic_hosts import ClassicHost, script_command, split
-from tests.lab.network import Network, sweep, what_is_missing
+from tests.lab.network import BROADCAST, Network, sweep, what_is_missing
 from tests.lab.peers import PeershareHost
 from tests.lab.processes import LabProcess, wait_until
-from tests.lab.rules import Datagram, faults_of
+from tests.lab.rules import (
+    CLASSIC_PORT,
+    Datagram,
+    Segment,
+    Stream,
+    faults_of,
+    faults_of_stream,
+    streams_of,
+)
 
 # SIGTERM ends a service within 2 s; the rest is for a busy machine.
 STOP_SECONDS = 4.0
+_decode = msgspec.json.Decoder(Datagram | Segment).decode
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 
 
@@ -51,13 +60,15 @@ class LabTestCase(SynchronousTestCase):
         )
         self._recorder.wait_for_line('{"ready"')
 
-    def peershare(self, number: int, *options: str, **files: bytes) -> PeershareHost:
+    def peershare(
+        self, number: int, *options: str, native: bool = True, **files: bytes
+    ) -> PeershareHost:
         """Start a peershare service on a host; `files` as `forest_png=bytes`."""
         peer = PeershareHost(self.network, number, self.folder / f"host-{number}")
         self.peers.append(peer)
         for name, data in files.items():
             (peer.share / name.replace("_", ".")).write_bytes(data)
-        return peer.start(*options)
+        return peer.start(*options, native=native)
 
     def classic(
         self, number: int, pattern: str = "", data: bytes = b"", first: int = 1
@@ -93,15 +104,27 @@ class LabTestCase(SynchronousTestCase):
 
     def datagrams(self) -> list[Datagram]:
         """What the peershare hosts have sent by UDP so far."""
+        return [one for one in self._recorded() if isinstance(one, Datagram)]
+
+    def announcements(self) -> list[Datagram]:
+        """Those that are for classic peers."""
+        return [one for one in self.datagrams() if one.port == CLASSIC_PORT]
+
+    def streams(self) -> list[Stream]:
+        """What the peershare hosts have sent on the connections that they opened, so far."""
+        return streams_of(one for one in self._recorded() if isinstance(one, Segment))
+
+    def _recorded(self) -> list[Datagram | Segment]:
+        """What the peershare hosts have sent, as it was recorded."""
         ours = {peer.address for peer in self.peers}
         lines = self._recorder.lines()[1:]  # the first one says that it is ready
-        found = [msgspec.json.decode(line, type=Datagram) for line in lines]
+        found = [_decode(line) for line in lines]
         return [one for one in found if one.source in ours]
 
     def wait_for_silence(self, seconds: float) -> None:
-        """Wait until none of the services has sent a datagram for so long."""
+        """Wait until none of the services has announced anything for so long."""
         wait_until(
-            lambda: time.monotonic() - self.datagrams()[-1].at > seconds,
+            lambda: time.monotonic() - self.announcements()[-1].at > seconds,
             f"{seconds} s of silence",
             seconds=4 * seconds,
         )
@@ -110,18 +133,43 @@ class LabTestCase(SynchronousTestCase):
         """What must be true after each story; the services are ended by it.
 
         Every classic peer still lives, no service wrote a traceback, each ends when it is
-        asked to, and nothing went to UDP 5001 that may not be there.
+        asked to, and nothing crossed the network that may not be there.
         """
         for host in self.classics:
             for process in host.processes:
                 self.assertTrue(process.alive, process.describe())
                 self.assertNotIn("queued", process.output, "two connections at a time")
         self._stop_services()
+        self._judge_datagrams()
+        self._judge_streams()
+
+    def _judge_datagrams(self) -> None:
         datagrams = self.datagrams()
         self.assertTrue(datagrams, "nothing of ours crossed the bridge: is the recorder blind?")
+        peers = {peer.address: peer for peer in self.peers}
         partial = {peer.address: peer.downloaded_stems() for peer in self.peers}
-        for datagram in datagrams:
-            self.assertEqual(faults_of(datagram, partial[datagram.source]), [], datagram)
+        for one in datagrams:
+            port = peers[one.source].beacon_port
+            self.assertEqual(faults_of(one, partial[one.source], port), [], one)
+            if one.target != BROADCAST:
+                self.assertEqual(one.port, port, "an announcement is for everybody")
+                self.assertIn(one.target, peers, "a beacon to one that sent none")
+        beacons = {(one.source, one.port) for one in datagrams if one.port != CLASSIC_PORT}
+        self.assertEqual(beacons, {(peer.address, peer.beacon_port) for peer in self.peers})
+
+    def _judge_streams(self) -> None:
+        peers = {peer.address: peer for peer in self.peers}
+        classic = {host.address for host in self.classics}
+        datagrams = self.datagrams()
+        for stream in self.streams():
+            self.assertIn(stream.target, classic | set(peers), stream)
+            source, target = peers[stream.source], peers.get(stream.target)
+            others = source.beacon_port != (target.beacon_port if target is not None else 0)
+            deaf = {stream.target} if others else set()
+            faults = faults_of_stream(
+                stream, frozenset(classic | deaf), datagrams, source.beacon_port
+            )
+            self.assertEqual(faults, [], stream)
 
     def _stop_services(self) -> None:
         services = [peer.service for peer in self.peers if peer.service is not None]

@@ -29,7 +29,7 @@ class AnnouncingTests(LabTestCase):
         wait_for_names(replacing, 5 * FILES)
         wait_until(lambda: lines.told("picture-299_5"), "the one with lines")
         sizes = {}
-        for datagram in self.datagrams():
+        for datagram in self.announcements():
             payload = bytes.fromhex(datagram.payload)
             sizes[tuple(names_in(payload))] = len(payload)
         whole = sorted(sizes.values())[-10:]

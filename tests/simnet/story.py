@@ -159,7 +159,9 @@ class Story:
         self._keep_asking()
         if random.random() < 0.4:
             spoiling = random.choice([m for m in machines if m is not seeds[0]])
-            self._faults.spoil(spoiling, random.choice((0.1, 0.5, 1.0)))
+            # a lone source gives right bytes, too, and then it must not be lost
+            alone = spoiling is machines[-1] and len(self._contents) == 2
+            self._faults.spoil(spoiling, 0.3 if alone else random.choice((0.1, 0.5, 1.0)))
         by_id = all(wish.query != NAME for wish in self._wishes)
         if random.random() < 0.2 and by_id:
             at = random.uniform(0.5, self._span)

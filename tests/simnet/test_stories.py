@@ -14,7 +14,7 @@ class StoryTests(Telling):
 
     def test_swarm(self) -> None:
         """1 + 12 peers at 100 Mbit/s finish in little more than the time of one."""
-        self.assert_swarm(12, 8_000_000, 12_500_000.0, 1.5)
+        self.assert_swarm(12, 16_000_000, 12_500_000.0, 1.5)
 
     def test_replay(self) -> None:
         """One seed is one run, bit for bit."""

@@ -205,7 +205,7 @@ class SwarmDownload:
 
     def _look(self) -> None:
         """Exchange who is of no use, say where we stand, ask classic peers where nobody gives."""
-        self._supply.exchange()
+        self._supply.look_around()
         if self._reactor.seconds() - self.progress_at < _STUCK_SECONDS:
             return
         if self._filling is not None and self._filling.go_on():

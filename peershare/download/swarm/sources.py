@@ -62,6 +62,7 @@ class Sources:
         self._retry = Alarm(reactor)
         self._running = False
         self.most = MAX_SESSIONS
+        self.desperate = False  # nobody of those who are here has what is missing
         self.sessions: dict[str, PeerSession] = {}
 
     @property
@@ -100,7 +101,7 @@ class Sources:
             if holder.address not in self.sessions and holder.address not in self._dialling
         ]
         fit = [holder for holder in others if not self._blamed(holder.address)]
-        if not fit and not self.busy:
+        if not fit and (self.desperate or not self.busy):
             fit = others  # better somebody who was wrong once than nobody
         ready = [h for h in fit if self._until(h.address) <= now]
         if len(ready) > free:

@@ -112,8 +112,14 @@ class Supply:
         """Somebody may be there whom we know not yet."""
         self._sources.refresh()
 
-    def exchange(self) -> None:
-        """Where there are more than we may hold sessions with: let go of one that has nothing."""
+    def look_around(self) -> None:
+        """Where nobody here has what is missing: turn even to who was wrong once.
+
+        Where there are more than we may hold sessions with: let go of one that has nothing.
+        """
+        self._sources.desperate = self._members.all_useless
+        if self._sources.desperate:
+            self._sources.refresh()
         if not self._sources.others_waiting():
             return
         for address in self._members.useless()[:1]:

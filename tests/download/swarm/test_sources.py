@@ -114,6 +114,19 @@ class SourcesTests(SynchronousTestCase):
         self.reactor.advance(2 * FIRST_BLAME_SECONDS - 0.1)
         self.assertEqual(len(self.pool.dialled), 2)
 
+    def test_a_lone_peer_among_others_who_have_nothing(self) -> None:
+        """Sessions with those who lack the same do not keep it away for ever."""
+        self.there = [A, B]
+        self.sources.start()
+        self.pool.accept(A)
+        self.pool.accept(B)
+        self.sources.fail(A, an_error(), blame=True)
+        self.reactor.advance(FIRST_BLAME_SECONDS + 1)
+        self.assertEqual(self.pool.dialled, [A, B])
+        self.sources.desperate = True
+        self.sources.refresh()
+        self.assertEqual(self.pool.dialled, [A, B, A])
+
     def test_a_cap_that_keeps_a_random_part(self) -> None:
         """Of a large swarm so many are dialled as may be, others than by their order."""
         self.there = [f"198.18.1.{n}" for n in range(1, 101)]
