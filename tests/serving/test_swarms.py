@@ -263,7 +263,7 @@ class LookTests(ServingTestCase):
 
 class MeterTests(ServingTestCase):
     def test_window(self) -> None:
-        """1 MiB at first; then 200 ms of the rate, within its bounds."""
+        """Little at first; then 200 ms of the rate, within its bounds."""
         meter = Meter(0.0)
         self.assertEqual([meter.window(1 << bits) for bits in (16, 20, 22)], [2, 2, 2])
         for step in range(1, 41):
