@@ -67,7 +67,10 @@ class UserStoryTests(LabTestCase):
         lines = peer.downloads()
         self.assertEqual(sum(line.verified_blocks for line in lines), MANIFEST.block_count, lines)
         self.assertEqual(sum(line.size for line in lines), len(DATA))
-        self.assertLessEqual({line.address for line in lines}, {p.address for p in sources})
+        given = {line.address for line in lines}
+        self.assertLessEqual(given, {source.address for source in sources})
+        dialled = {one.target for one in self.streams() if one.source == peer.address}
+        self.assertLessEqual(given, dialled, "the recorder is blind for connections")
 
 
 class ClassicUserStoryTests(LabTestCase):

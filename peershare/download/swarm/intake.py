@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from peershare.download.splicing import Splicer, splice_from
+from peershare.download.swarm.lowwater import LowWater
 from peershare.errors import PeerError
 from peershare.library.parts import PipedBytes
+from peershare.sending import descriptor_of
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
 from peershare.wire.framing import FrameDecoder
@@ -59,6 +61,8 @@ class Intake:
         self._reader = reader
         self._failed = failed
         self._bucket = bucket
+        self._clock: Callable[[], float] = reactor.seconds
+        self._low_water: LowWater | None = None
         self._decoder = FrameDecoder(self._line_came, self._raw_came)
         self._transport: Any = None
         self._splicer: Splicer | None = None
@@ -77,6 +81,8 @@ class Intake:
         """The connection is open."""
         self._transport = transport
         transport.bufferSize = self._most(PLAIN_BYTES)
+        if descriptor_of(transport) >= 0 and hasattr(transport, "getHandle"):
+            self._low_water = LowWater(transport.getHandle(), self._clock)
         self._splicer = splice_from(transport, self._room, self._piped)
 
     def stop(self) -> None:
@@ -150,6 +156,8 @@ class Intake:
 
     def _charge(self, count: int) -> None:
         """Pay for what came; where the limit is reached, read no more until it is paid."""
+        if self._low_water is not None and not self._stopped:
+            self._low_water.came(count, self._decoder.raw_left)
         if self._bucket.rate is None and not self._owed:
             return
         self._owed += count
