@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP) tools
-	$(BIN)/trial tests
+	$(BIN)/trial -j3 tests
 
 lab: $(STAMP) tools  ## only the peers in network namespaces (needs root)
 	$(BIN)/trial tests.lab

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 # So much of the measured rate is waited for, never more bytes than this, and never more than are
 # still to come of a block.
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 MOST_BYTES = 1 << 16
 _MEMORY_SECONDS = 0.1
 
