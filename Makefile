@@ -19,8 +19,20 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests with peers in processes of their own mostly wait: they run beside all others.
+PEERS := tests.integration tests.lab
+REST := $(filter-out $(PEERS),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
+	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
+.PHONY: unit-peers unit-rest
+
 unit: $(STAMP) tools
-	$(BIN)/trial -j3 tests
+	$(MAKE) --jobs=2 --output-sync=target unit-peers unit-rest
+
+unit-peers: $(STAMP) tools
+	$(BIN)/trial --temp-directory=_trial_temp_peers $(PEERS)
+
+unit-rest: $(STAMP)
+	$(BIN)/trial --temp-directory=_trial_temp_rest $(REST)
 
 lab: $(STAMP) tools  ## only the peers in network namespaces (needs root)
 	$(BIN)/trial tests.lab
