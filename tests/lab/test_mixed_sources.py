@@ -181,6 +181,10 @@ class VerifiedTests(LabTestCase):
         for line in peer.downloads():
             if line.verified_blocks:
                 found[line.address] = found.get(line.address, 0) + line.verified_blocks
-        dialled = {one.target for one in self.streams() if one.source == peer.address}
-        self.assertLessEqual(set(found), dialled, "the recorder is blind for connections")
+        wait_until(
+            lambda: (
+                set(found) <= {one.target for one in self.streams() if one.source == peer.address}
+            ),
+            "the connections to be recorded",
+        )
         return found

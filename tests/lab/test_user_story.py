@@ -69,8 +69,10 @@ class UserStoryTests(LabTestCase):
         self.assertEqual(sum(line.size for line in lines), len(DATA))
         given = {line.address for line in lines}
         self.assertLessEqual(given, {source.address for source in sources})
-        dialled = {one.target for one in self.streams() if one.source == peer.address}
-        self.assertLessEqual(given, dialled, "the recorder is blind for connections")
+        wait_until(
+            lambda: given <= {one.target for one in self.streams() if one.source == peer.address},
+            "the connections to be recorded",
+        )
 
 
 class ClassicUserStoryTests(LabTestCase):
