@@ -9,6 +9,7 @@ Not for: what goes over the sockets.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -23,6 +24,7 @@ from twisted.logger import Logger
 from peershare.announcer import Announcer, AnnouncerProtocol
 from peershare.links import Interface, Link, find_links
 from peershare.neighbourhood import Neighbourhood
+from peershare.serving.tuning import send_unpaced
 from peershare.settings import Settings
 from peershare.timers import Periodic
 from peershare.uploader import UploaderFactory
@@ -174,6 +176,8 @@ class Listening(Service):
                 )
             except CannotListenError:
                 continue
+            if isinstance(listener := getattr(sockets.tcp, "socket", None), socket.socket):
+                send_unpaced(listener)
             break
         if sockets.tcp is None:
             self._mute(sockets, f"no TCP port of {link.address} can be used, so nothing is shared")

@@ -1,4 +1,4 @@
-"""What a native session sets on its socket, where the system has such options.
+"""What is set on the sockets that serve, where the system has such options.
 
 News must not wait behind megabytes that the kernel took but has not sent, and a reader whose
 machine is gone must be noticed.  Not for: the sizes of buffers, which the kernel knows best.
@@ -10,6 +10,9 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+# Ways of congestion control that do not pace, the best one first; and the kernel's longest name.
+_BY_WINDOW = (b"cubic", b"reno")
+_NAME_BYTES = 16
 # A reader that answers nothing is gone after about a minute.
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _UNANSWERED_MILLISECONDS = 60_000
@@ -30,6 +33,25 @@ def tune(connection: socket.socket) -> socket.socket:
     _set(connection, socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", _UNANSWERED_MILLISECONDS)
     _set(connection, socket.IPPROTO_TCP, "TCP_NODELAY", 1)
     return connection
+
+
+def send_unpaced(listener: socket.socket) -> None:
+    """Have TCP's window alone decide what its connections send, where the system would pace (BBR).
+
+    Within one network the round trip is below a millisecond: pacing gains nothing there, and its
+    timers cost a fifth of the rate that a fast link allows (docs/benchmarks.md).
+    """
+    option = getattr(socket, "TCP_CONGESTION", None)
+    if option is None:
+        return
+    with suppress(OSError):  # no TCP
+        current = listener.getsockopt(socket.IPPROTO_TCP, option, _NAME_BYTES)
+        if not current.startswith(b"bbr"):
+            return
+        for name in _BY_WINDOW:
+            with suppress(OSError):  # not there, or not for everybody
+                listener.setsockopt(socket.IPPROTO_TCP, option, name)
+                return
 
 
 class Unsent:

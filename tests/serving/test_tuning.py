@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from unittest import SkipTest
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.serving.tuning import Unsent, tune
+from peershare.serving.tuning import Unsent, send_unpaced, tune
 
 LEAST, MOST = 1 << 17, 1 << 22
 
@@ -32,6 +34,23 @@ class TuningTests(SynchronousTestCase):
         """What has no such options goes without."""
         with socket.socket(socket.AF_UNIX) as other:
             tune(other)
+
+    def test_unpaced(self) -> None:
+        """Where the system would pace, a connection does not; any other way is left as it is."""
+        ways = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+        if not ways.exists():
+            raise SkipTest("this system cannot be asked")
+        for way in ways.read_text(encoding="ascii").split():
+            with self.subTest(way=way), socket.create_server(("127.0.0.1", 0)) as listener:
+                option = socket.IPPROTO_TCP, socket.TCP_CONGESTION
+                listener.setsockopt(*option, way.encode())
+                send_unpaced(listener)
+                with (
+                    socket.create_connection(listener.getsockname()),
+                    listener.accept()[0] as accepted,
+                ):
+                    found = accepted.getsockopt(*option, 16).rstrip(b"\0").decode()
+                self.assertIn(found, ("cubic", "reno") if way.startswith("bbr") else (way,))
 
     def test_unsent(self) -> None:
         """Little waits in the kernel for a slow reader, more for a fast one; it is set seldom."""
