@@ -1,11 +1,11 @@
-"""Busy: knows what is still using something that is to be closed."""
+"""Busy: knows whether something is still used that is to be closed."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, succeed
 
 T = TypeVar("T")
 
@@ -14,20 +14,30 @@ class Busy:
     """The work that is under way; what it uses may be closed once `idle` fires."""
 
     def __init__(self) -> None:
-        self._running: dict[Deferred[None], None] = {}
+        self._running = 0
+        self._idle: list[Deferred[None]] = []
 
     def track(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Do this, and know of it until it has ended."""
-        ended: Deferred[None] = Deferred()
-        self._running[ended] = None
+        return self.until(Deferred.fromCoroutine(work))
 
-        def end(result: T) -> T:
-            del self._running[ended]
-            ended.callback(None)
-            return result
+    def until(self, result: Deferred[T]) -> Deferred[T]:
+        """Know of this work until it has ended; the same Deferred."""
+        self._running += 1
+        return result.addBoth(self._end)
 
-        return Deferred.fromCoroutine(work).addBoth(end)
+    def _end(self, result: T) -> T:
+        self._running -= 1
+        if not self._running:
+            idle, self._idle = self._idle, []
+            for deferred in idle:
+                deferred.callback(None)
+        return result
 
-    def idle(self) -> Deferred[Any]:
-        """Fires when all of what is under way now has ended."""
-        return DeferredList(list(self._running))
+    def idle(self) -> Deferred[None]:
+        """Fires when nothing is under way any more."""
+        if not self._running:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred()
+        self._idle.append(deferred)
+        return deferred

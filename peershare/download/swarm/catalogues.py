@@ -67,6 +67,7 @@ class CatalogueReceiver:
     """The raw bytes of a catalogue, into its sink; see `receiving.Receiver`."""
 
     piped = False
+    buffer = None
 
     def __init__(self, sink: CatalogueSink, arrived: Callable[[], None]) -> None:
         self._sink = sink

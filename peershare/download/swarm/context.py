@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from peershare.download.context import DownloadContext
+from peershare.download.swarm.buffers import Memory
 from peershare.download.swarm.pool import SessionPool
 from peershare.holdings import Holder
 from peershare.library.entries import Workers
@@ -27,3 +28,4 @@ class SwarmContext:
     hashers: Workers
     holders: Callable[[str], Sequence[Holder]]  # who may be dialled and has some of a content
     port_of: Callable[[str], int | None]  # of an address that may be dialled natively, else None
+    memory: Memory = field(default_factory=Memory)  # for blocks on their way

@@ -156,8 +156,9 @@ class SwarmDownload:
         if part.held.complete:
             self.all_here()
             return
+        random, memory = self._context.random, self._context.memory
         self._fetching = Fetching(
-            self._reactor, part, self._context.random, self, sequential=self.sequential
+            self._reactor, part, random, memory, self, sequential=self.sequential
         )
         self._filling = ClassicFilling(self._context, self.name, part, self)
         self._fetching.begin()

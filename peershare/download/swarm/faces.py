@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class BlockSink(Protocol):
-    """Where the bytes of one block go, in order, from its first one on."""
+    """Where the bytes of one block go, in order, from its first one on.
+
+    A `buffers.BlockBuffer` is one that they can be received into.
+    """
 
     # Whether `write` takes `PipedBytes` too; it has to empty the pipe then.
     piped: bool

@@ -1,22 +1,24 @@
 """Fetching: the blocks of one content whose manifest is known, from every session at once.
 
 The scheduler says which block from whom; here the requests go out, the bytes find their place,
-and every block is checked before it counts.  One session owns a block's range on the disk at a
-time; a second copy (endgame) stays in memory until it is checked, and takes the range over if
-it was first.  Not for: with whom sessions are held (`sources`).
+and every block is checked before it counts: in memory, before it is written, or in its place on the
+disk if there is no memory for it.  One session owns a block's range on the disk at a time; a second
+copy (endgame) takes it over if it was first.  Not for: with whom sessions are held (`sources`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
 from peershare.download.context import Progress
+from peershare.download.swarm.buffers import BlockBuffer, Buffers, Memory
 from peershare.download.swarm.part import BlockSink, BytesSink, VerifiedPart
 from peershare.download.swarm.scheduler import Scheduler
 from peershare.download.swarm.session import PeerSession
@@ -24,6 +26,9 @@ from peershare.errors import LocalError
 from peershare.timers import Periodic
 
 TICK_SECONDS = 0.25
+
+T = TypeVar("T")
+Sink: TypeAlias = BlockSink | BytesSink | BlockBuffer
 
 
 class Reports(Protocol):
@@ -53,11 +58,15 @@ class Fetching:
         reactor: Any,
         part: VerifiedPart,
         random: Random,
+        memory: Memory,
         reports: Reports,
         *,
         sequential: bool = False,
     ) -> None:
-        """`sequential`: in the order of the blocks, as far as that is possible."""
+        """`memory` is what blocks on their way may take.
+
+        `sequential`: in the order of the blocks, as far as that is possible.
+        """
         manifest = part.manifest
         self._reactor = reactor
         self._content = manifest.content_id
@@ -66,9 +75,10 @@ class Fetching:
             manifest.block_count, manifest.block_size, part.held, random, sequential=sequential
         )
         self._reports = reports
+        self._buffers = Buffers(memory, manifest.block_size)
         self._sessions: dict[str, PeerSession] = {}
         self._owners: dict[int, str] = {}  # who writes a block to the disk, or has
-        self._arriving: dict[tuple[str, int], BlockSink | BytesSink] = {}
+        self._arriving: dict[tuple[str, int], Sink] = {}
         self._tick = Periodic(reactor, TICK_SECONDS, self._look)
         self._running = False
 
@@ -84,6 +94,7 @@ class Fetching:
         for key in tuple(self._arriving):
             self._drop(key)
         self._sessions.clear()
+        self._buffers.end()
 
     @property
     def givers(self) -> tuple[str, ...]:
@@ -147,38 +158,48 @@ class Fetching:
         """Whether this session has something that we lack."""
         return self._scheduler.interested(address)
 
-    def begins(self, address: str, index: int, length: int) -> MeteredSink | None:
+    def begins(self, address: str, index: int, length: int) -> MeteredSink | BlockBuffer | None:
         """A block is coming; None if nobody needs it any more.  Raises `StorageError`."""
         if index in self._part.held:
             return None
-        sink: BlockSink | BytesSink
-        if index in self._owners:
-            sink = BytesSink(length)
-        else:
-            sink = self._part.sink(index)
+        count, owned = self._counter(address), index in self._owners
+        buffer = self._buffers.take(length, count)
+        sink: Sink = buffer or (BytesSink(length) if owned else self._part.sink(index))
+        if not owned:
             self._owners[index] = address
         self._arriving[address, index] = sink
-        return MeteredSink(sink, self._counter(address))
+        return buffer or MeteredSink(sink, count)
 
     def arrived(self, address: str, index: int) -> None:
         """All bytes of a block came: check it."""
         self._scheduler.arrived(address, index, self._reactor.seconds())
         sink = self._arriving.pop((address, index), None)
         if sink is None or index in self._part.held:
+            self._let_go(sink)
             self._ask(address)
             return
-        if isinstance(sink, BytesSink):
-            checked = self._part.store(index, sink.data)
-        else:
-            checked = self._part.verify(index)
+        checked = self._check(address, index, sink)
+        checked.addBoth(self._done_with, sink)
         checked.addCallback(self._checked, address, index, sink)
         checked.addErrback(self._failed)
         self._ask(address)
 
     # -- checking
 
-    def _checked(self, right: bool, address: str, index: int, sink: BlockSink | BytesSink) -> None:
-        if self._owners.get(index) == address and isinstance(sink, BlockSink):
+    def _check(self, address: str, index: int, sink: Sink) -> Deferred[bool]:
+        """Check a block, and have it on the disk if it is right."""
+        if isinstance(sink, BlockSink):
+            return self._part.verify(index)
+        if isinstance(sink, BytesSink) or self._owners.get(index) != address:
+            return self._part.store(index, sink.data)
+        return self._part.keep(index, sink.data)
+
+    def _done_with(self, result: T, sink: Sink) -> T:
+        self._let_go(sink)
+        return result
+
+    def _checked(self, right: bool, address: str, index: int, sink: Sink) -> None:
+        if self._owners.get(index) == address and not isinstance(sink, BytesSink):
             del self._owners[index]
         if right:
             self._accept(address, index, sink.received)
@@ -190,9 +211,9 @@ class Fetching:
     def _accept(self, address: str, index: int, length: int) -> None:
         if index in self._part.held:
             return
-        owner = self._owners.pop(index, None)
-        if owner is not None and (owner, index) in self._arriving:
-            self._drop((owner, index))  # a verified range is never written again
+        self._owners.pop(index, None)
+        for key in [key for key in self._arriving if key[1] == index]:
+            self._drop(key)  # a verified range is never written again
         self._part.accept(index)
         self._reports.block_verified(address, length)
         if not self._running:
@@ -215,9 +236,14 @@ class Fetching:
 
     def _drop(self, key: tuple[str, int]) -> None:
         """What still comes of this is for nobody."""
-        sink = self._arriving.pop(key)
+        self._let_go(self._arriving.pop(key))
+
+    def _let_go(self, sink: Sink | None) -> None:
+        """It takes nothing more, and nobody needs what it has."""
         if isinstance(sink, BlockSink):
             sink.drop()
+        elif isinstance(sink, BlockBuffer):
+            self._buffers.give(sink)
 
     # -- asking
 
@@ -250,7 +276,7 @@ class Fetching:
 class MeteredSink:
     """A sink whose bytes are counted."""
 
-    def __init__(self, sink: BlockSink | BytesSink, count: Callable[[int], None]) -> None:
+    def __init__(self, sink: Sink, count: Callable[[int], None]) -> None:
         self._sink = sink
         self._count = count
         self.piped = sink.piped

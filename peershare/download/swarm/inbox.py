@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from peershare.content.names import display
 from peershare.download.swarm.asked import Asked
+from peershare.download.swarm.buffers import BlockBuffer
 from peershare.download.swarm.catalogues import CatalogueQueue
 from peershare.download.swarm.faces import ContentListener
 from peershare.download.swarm.receiving import BlockReceiver, ManifestReceiver, Receiver, Room
@@ -119,8 +120,18 @@ class Inbox:
             receiver.finish()
 
     def wants_pipe(self) -> bool:
-        """Whether the bytes that come may come through a pipe."""
+        """Whether the raw bytes that come may come through a pipe."""
         return self._receiver is not None and self._receiver.piped
+
+    def buffer(self) -> BlockBuffer | None:
+        """Where the raw bytes that come may be received into."""
+        return self._receiver.buffer if self._receiver is not None else None
+
+    def raw_received(self, buffer: BlockBuffer, count: int) -> None:
+        """So many raw bytes are in the buffer."""
+        self.useful_bytes += count
+        self._on_bytes(count)
+        buffer.filled(count)
 
     def _close(self) -> None:
         receiver, self._receiver = self._receiver, None

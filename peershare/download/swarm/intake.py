@@ -1,8 +1,8 @@
 """How the bytes of a session come in: framed, counted, and no faster than our own limit.
 
-Where a block is expected and the kernel can, its bytes go through a pipe into the part file
-(`splicing`) without passing through the program; messages are then read in small pieces, so that
-little of the block that follows comes with them.  Not for: what messages mean.
+Where a block is expected, its bytes are received into the memory where they belong, or go through a
+pipe into the part file if there is none (`splicing`); messages are then read in small pieces, so
+that little of the block that follows comes with them.  Not for: what messages mean.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from peershare.download.splicing import Splicer, splice_from
+from peershare.download.splicing import Filler, fill_from
+from peershare.download.swarm.buffers import BlockBuffer
 from peershare.download.swarm.lowwater import LowWater
 from peershare.errors import PeerError
 from peershare.library.parts import PipedBytes
@@ -23,10 +24,10 @@ from peershare.wire.framing import FrameDecoder
 READ_BYTES = 1 << 20
 # What is read into the program at once; more only costs memory.
 PLAIN_BYTES = 1 << 18
-# Behind a block that was piped comes a message, and then perhaps the next block.
+# Behind a large block comes a message, and then perhaps the next block.
 MESSAGE_BYTES = 1 << 12
-# Larger blocks than the smallest are worth the system calls.
-WORTH_PIPING_BYTES = (1 << 16) + 1
+# Larger blocks than the smallest are worth system calls of their own.
+LARGE_BYTES = (1 << 16) + 1
 _LIMITED_READ_SECONDS = 0.05
 _LEAST_READ_BYTES = 2_048
 
@@ -38,13 +39,22 @@ class Reader(Protocol):
         """A message without its newline; how many raw bytes follow it.  Raises `PeerError`."""
 
     def raw_came(self, data: memoryview | PipedBytes) -> bool:
-        """Some of these; False if what was in the pipe may be there still.  Raises `PeerError`."""
+        """Some of these; False if what was in the pipe may be there still.
+
+        Raises `PeerError`, for a view.
+        """
 
     def raw_ended(self) -> None:
         """They were the last ones; called for 0 bytes too.  Raises `PeerError`."""
 
     def wants_pipe(self) -> bool:
         """Whether raw bytes that come now may come through a pipe."""
+
+    def buffer(self) -> BlockBuffer | None:
+        """Where raw bytes that come now may be received into."""
+
+    def raw_received(self, buffer: BlockBuffer, count: int) -> None:
+        """So many raw bytes are in the buffer."""
 
 
 class Intake:
@@ -65,7 +75,7 @@ class Intake:
         self._low_water: LowWater | None = None
         self._decoder = FrameDecoder(self._line_came, self._raw_came)
         self._transport: Any = None
-        self._splicer: Splicer | None = None
+        self._filler: Filler | None = None
         self._pause = Alarm(reactor)
         self._owed = 0
         self._held_up = False
@@ -83,16 +93,16 @@ class Intake:
         transport.bufferSize = self._most(PLAIN_BYTES)
         if descriptor_of(transport) >= 0 and hasattr(transport, "getHandle"):
             self._low_water = LowWater(transport.getHandle(), self._clock)
-        self._splicer = splice_from(transport, self._room, self._piped)
+        self._filler = fill_from(transport, self._space, self._received, self._room, self._piped)
 
     def stop(self) -> None:
         """Look at nothing more, hold nothing more."""
         self._stopped = True
         self._decoder.stop()
         self._pause.clear()
-        if self._splicer is not None:
-            self._splicer.stop()
-            self._splicer = None
+        if self._filler is not None:
+            self._filler.stop()
+            self._filler = None
 
     def was_held_up(self) -> bool:
         """Whether our own limit held it up since this was asked last."""
@@ -113,7 +123,9 @@ class Intake:
     def _line_came(self, line: bytes) -> None:
         count = self._reader.line_came(line)
         if count:
-            self._large = count >= WORTH_PIPING_BYTES and self._reader.wants_pipe()
+            self._large = count >= LARGE_BYTES and (
+                self._reader.buffer() is not None or self._reader.wants_pipe()
+            )
             self._decoder.expect_raw(count)
         else:
             self._reader.raw_ended()
@@ -122,6 +134,30 @@ class Intake:
         self._reader.raw_came(view)
         if not self._decoder.raw_left:
             self._reader.raw_ended()
+
+    def _space(self) -> memoryview | None:
+        """Where the bytes that come now belong."""
+        left = self._decoder.raw_left
+        buffer = self._reader.buffer() if left and self._large else None
+        return buffer.space()[: self._most(left)] if buffer is not None else None
+
+    def _received(self, count: int) -> None:
+        """So many are there."""
+        buffer = self._reader.buffer()
+        if buffer is not None:
+            self._reader.raw_received(buffer, count)
+            self._bypassed(count)
+
+    def _bypassed(self, count: int) -> None:
+        """So many raw bytes came without the decoder, and are where they belong."""
+        self._decoder.bypassed(count)
+        try:
+            if not self._decoder.raw_left:
+                self._reader.raw_ended()
+        except PeerError as error:
+            self._failed(error)
+            return
+        self._charge(count)
 
     def _room(self) -> int:
         """How many bytes may go through the pipe now; 0: the transport is to read."""
@@ -133,18 +169,10 @@ class Intake:
         return 0
 
     def _piped(self, data: PipedBytes) -> None:
-        self._decoder.bypassed(len(data))
-        try:
-            emptied = self._reader.raw_came(data)
-            if not self._decoder.raw_left:
-                self._reader.raw_ended()
-        except PeerError as error:
-            self._failed(error)
-            return
-        if self._splicer is not None and not emptied:
-            self._splicer.stop()
-            self._splicer = splice_from(self._transport, self._room, self._piped)
-        self._charge(len(data))
+        """So many are in the pipe."""
+        if not self._reader.raw_came(data) and self._filler is not None:
+            self._filler.close_pipe()
+        self._bypassed(len(data))
 
     # -- our own limit
 

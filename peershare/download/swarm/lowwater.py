@@ -14,6 +14,8 @@ from contextlib import suppress
 # still to come of a block.
 GATHER_SECONDS = 0.02
 MOST_BYTES = 1 << 16
+# Faster than this, more than that waits there at each turn anyhow.
+FAST_RATE = 2e8
 _MEMORY_SECONDS = 0.1
 
 
@@ -26,7 +28,7 @@ class LowWater:
         self._clock = clock
         self._since = clock()
         self._count = 0
-        self._rate = 0.0
+        self._wanted = 1
         self._mark = 1
 
     def came(self, count: int, left: int) -> None:
@@ -34,10 +36,11 @@ class LowWater:
         self._count += count
         elapsed = self._clock() - self._since
         if elapsed >= _MEMORY_SECONDS:
-            self._rate = self._count / elapsed
+            rate = self._count / elapsed
             self._since, self._count = self._since + elapsed, 0
-        wanted = min(int(self._rate * GATHER_SECONDS), MOST_BYTES)
-        mark = 1 << wanted.bit_length() >> 1 or 1
+            wanted = min(int(rate * GATHER_SECONDS), MOST_BYTES) if rate < FAST_RATE else 1
+            self._wanted = 1 << wanted.bit_length() >> 1 or 1
+        mark = self._wanted
         while mark > max(left, 1):
             mark >>= 1
         if mark != self._mark:

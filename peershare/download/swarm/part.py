@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from peershare.content.blocks import BlockSet, block_range
@@ -29,7 +30,17 @@ from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
 from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
 
+T = TypeVar("T")
+
 _COPY_BYTES = 1 << 20
+# A block up to this size is checked where it arrived, while it is still in the processor's cache:
+# that takes a fraction of a millisecond, and to pass it on to another thread took as long.
+CHECKED_AT_ONCE = 1 << 20
+# To write so little takes less time than to have another thread do it.
+WRITTEN_AT_ONCE = 1 << 18
+# So much is with the threads at most; beyond that the reactor does it itself, and so takes in no
+# more than is kept up with.
+MOST_HANDED_BYTES = 1 << 24
 
 
 class BlockSink:
@@ -90,6 +101,8 @@ class VerifiedPart:
         self._hashers = hashers
         self._file: PartFile | None = None
         self._busy = Busy()
+        self._writing = Lock()
+        self._handed_over = 0
 
     @property
     def path(self) -> Path:
@@ -139,11 +152,51 @@ class VerifiedPart:
         found = await self._hashers(self._open().hash, where.start, where.length)
         return bool(found == self.manifest.digest_of(index))
 
-    def store(self, index: int, data: bytes | bytearray) -> Deferred[bool]:
-        """Check a block that is in memory and, if it is right, write it.  Fails: `StorageError`."""
+    def keep(self, index: int, data: memoryview) -> Deferred[bool]:
+        """Check a block that is in memory and, if it is right, write it.
+
+        A large one beside the reactor, unless too much waits for that already: nobody else may
+        write to its place meanwhile.  Fails with `StorageError`.
+        """
+        length = len(data)
+        beside = self._handed_over + length <= MOST_HANDED_BYTES
+        work = self._check_and_write
+        if length <= CHECKED_AT_ONCE:
+            if not self.manifest.check(index, data):
+                return succeed(False)
+            work = self._write
+        if length <= WRITTEN_AT_ONCE or not beside:
+            return maybeDeferred(work, index, data)
+        self._handed_over += length
+        kept: Deferred[bool] = self._hashers(work, index, data)
+        return self._busy.until(kept.addBoth(self._handed_back, length))
+
+    def _handed_back(self, result: T, length: int) -> T:
+        self._handed_over -= length
+        return result
+
+    def _check_and_write(self, index: int, data: memoryview) -> bool:
+        """Worker: whether these are the bytes of a block; then they are written."""
+        return self.manifest.check(index, data) and self._write(index, data)
+
+    def _write(self, index: int, data: memoryview) -> bool:
+        """Worker: write the bytes of a block, if they are still wanted; True.
+
+        Two threads that write to one file at a time would only spin in the kernel.
+        """
+        with self._writing:
+            if index not in self.held:
+                self._open().write_at(data, block_range(index, self.manifest.size).start)
+        return True
+
+    def store(self, index: int, data: bytes | bytearray | memoryview) -> Deferred[bool]:
+        """Check a block that is in memory and, if it is right, write it at once.
+
+        For a block to whose place somebody else may be writing.  Fails with `StorageError`.
+        """
         return self._busy.track(self._store(index, data))
 
-    async def _store(self, index: int, data: bytes | bytearray) -> bool:
+    async def _store(self, index: int, data: bytes | bytearray | memoryview) -> bool:
         if await self._hashers(digest, data) != self.manifest.digest_of(index):
             return False
         if index not in self.held:

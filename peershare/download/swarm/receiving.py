@@ -10,6 +10,7 @@ from typing import Protocol
 
 from peershare.content.blocks import BlockSet, block_count
 from peershare.content.manifest import ID_PREFIX, id_hasher
+from peershare.download.swarm.buffers import BlockBuffer
 from peershare.download.swarm.faces import BlockSink
 from peershare.errors import PeerError, Reason, StorageError
 from peershare.library.parts import PipedBytes
@@ -25,6 +26,10 @@ class Receiver(Protocol):
     @property
     def piped(self) -> bool:
         """Whether it takes `PipedBytes`."""
+
+    @property
+    def buffer(self) -> BlockBuffer | None:
+        """Where the bytes may be received into; None if they are to be given to `write`."""
 
     def write(self, data: memoryview | PipedBytes) -> bool:
         """Take some; False if it did not look at them.  Raises `PeerError`."""
@@ -72,6 +77,11 @@ class BlockReceiver:
         """Whether it takes `PipedBytes`."""
         return self._sink is not None and self._sink.piped
 
+    @property
+    def buffer(self) -> BlockBuffer | None:
+        """The sink, if it is one."""
+        return self._sink if isinstance(self._sink, BlockBuffer) else None
+
     def write(self, data: memoryview | PipedBytes) -> bool:
         """Take some; what comes after the disk has failed is dropped."""
         if self._sink is None:
@@ -97,6 +107,7 @@ class ManifestReceiver:
     """Block digests, hashed while they come, then a bitmap of blocks; see `Receiver`."""
 
     piped = False
+    buffer = None
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.blocks import BlockSet
+from peershare.download.swarm import part as part_module
+from peershare.download.swarm.buffers import BlockBuffer, Memory
 from peershare.download.swarm.fetching import TICK_SECONDS, Fetching
 from peershare.status import ChunkState
 from tests.download.swarm.parts import BLOCK, NotingSession, Reports, block_of, content, make_part
@@ -18,14 +20,16 @@ A, B = "198.18.0.2", "198.18.0.3"
 
 class FetchingTestCase(SynchronousTestCase):
     blocks = 6.5
+    memory_blocks = 8  # for so many blocks there is memory
 
     def begin(self, hashers: Any = run_now) -> None:
+        self.memory = Memory(self.memory_blocks * BLOCK)
         self.data = content(self.blocks)
         self.reactor = FakeReactor()
         self.part, self.library, _ = make_part(self, self.data, hashers=hashers)
         self.successResultOf(self.part.check())
         self.reports = Reports()
-        self.fetching = Fetching(self.reactor, self.part, Random(1), self.reports)
+        self.fetching = Fetching(self.reactor, self.part, Random(1), self.memory, self.reports)
         self.fetching.begin()
         self.addCleanup(self.fetching.end)
 
@@ -179,6 +183,8 @@ class CopyTests(FetchingTestCase):
     def test_checked_at_the_same_time(self) -> None:
         """Both are in check at once: the block counts once."""
         workers = HeldWorkers()
+        self.patch(part_module, "CHECKED_AT_ONCE", BLOCK - 1)
+        self.patch(part_module, "WRITTEN_AT_ONCE", BLOCK - 1)
         self.both(workers)
         assert self.owner is not None
         self.owner.write(memoryview(block_of(self.data, 0)[10:]))
@@ -188,6 +194,116 @@ class CopyTests(FetchingTestCase):
         self.assertEqual(len(self.reports.verified), 1)
         self.assertEqual(self.reports.wrong, [])
         self.assertEqual(self.library.added, [0])
+
+
+class NoMemoryOrderTests(OrderTests):
+    """Every block goes to its place in the file at once."""
+
+    memory_blocks = 0
+
+
+class LittleMemoryOrderTests(OrderTests):
+    """The first one does not."""
+
+    memory_blocks = 1
+
+
+class NoMemoryWrongBytesTests(WrongBytesTests):
+    memory_blocks = 0
+
+
+class NoMemoryCopyTests(CopyTests):
+    memory_blocks = 0
+
+
+class LittleMemoryCopyTests(CopyTests):
+    """The copy goes elsewhere than what it is a copy of."""
+
+    memory_blocks = 1
+
+
+class MemoryTests(FetchingTestCase):
+    blocks = 3
+
+    def buffer(self, address: str, index: int) -> BlockBuffer:
+        sink = self.fetching.begins(address, index, BLOCK)
+        assert isinstance(sink, BlockBuffer)
+        return sink
+
+    def test_what_is_wrong_is_not_written(self) -> None:
+        """A block is checked in memory before the file sees it."""
+        self.begin()
+        self.join(A)
+        self.give(A, 1, b"?" * BLOCK)
+        self.assertEqual(self.reports.wrong, [(A, 1)])
+        self.assertEqual(self.part.path.stat().st_size, 0)
+
+    def test_received_into(self) -> None:
+        """Bytes that were received into the buffer count as any others."""
+        self.begin()
+        self.join(A)
+        buffer = self.buffer(A, 1)
+        buffer.space()[:1_000] = block_of(self.data, 1)[:1_000]
+        buffer.filled(1_000)
+        self.assertEqual(self.reports.came, {A: 1_000})
+        self.assertEqual(self.fetching.progress().received, 1_000)
+        buffer.space()[:] = block_of(self.data, 1)[1_000:]
+        buffer.filled(BLOCK - 1_000)
+        self.fetching.arrived(A, 1)
+        self.assertEqual(self.reports.verified, [(A, BLOCK)])
+
+    def test_used_again(self) -> None:
+        """All blocks together take no more memory than one at a time does."""
+        self.begin()
+        session = self.join(A)
+        self.give_all(session)
+        self.assertEqual(self.reports.complete, 1)
+        self.assertEqual(self.memory.left, 7 * BLOCK)
+        self.fetching.end()
+        self.assertEqual(self.memory.left, 8 * BLOCK)
+
+    def test_kept_while_it_is_checked(self) -> None:
+        """Nobody gets the memory of a block before its check has ended, not even at the end."""
+        workers = HeldWorkers()
+        self.patch(part_module, "CHECKED_AT_ONCE", BLOCK - 1)
+        self.patch(part_module, "WRITTEN_AT_ONCE", BLOCK - 1)
+        self.memory_blocks = 2
+        self.begin(workers)
+        self.join(A)
+        self.give(A, 0)
+        self.give(A, 1)
+        self.assertNotIsInstance(self.fetching.begins(A, 2, BLOCK), BlockBuffer)
+        workers.do_one()
+        self.fetching.end()
+        self.assertEqual(self.memory.left, BLOCK)
+        workers.do_all()
+        self.assertEqual(self.memory.left, 2 * BLOCK)
+
+    def test_a_session_that_goes_in_the_middle(self) -> None:
+        """Its buffer is for others then; what it still sends is not theirs."""
+        self.memory_blocks = 1
+        self.begin()
+        self.join(A)
+        self.join(B)
+        torn = self.buffer(A, 0)
+        torn.write(memoryview(b"x" * 100))
+        self.fetching.left(A)
+        fresh = self.buffer(B, 1)
+        torn.write(memoryview(b"y" * 100))
+        self.assertEqual(len(torn.space()), 0)
+        fresh.write(memoryview(block_of(self.data, 1)))
+        self.fetching.arrived(B, 1)
+        self.assertEqual(self.reports.verified, [(B, BLOCK)])
+
+    def test_copies_give_their_memory_back(self) -> None:
+        """Whoever was not first needs it no more, whether it is told so or not."""
+        self.begin()
+        self.join(A)
+        self.join(B)
+        self.buffer(A, 0)
+        self.give(B, 0)
+        self.fetching.end()
+        self.assertEqual(self.memory.left, 8 * BLOCK)
 
 
 class PictureTests(FetchingTestCase):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from peershare.content.manifest import manifest_of
 from peershare.download.swarm import intake
+from peershare.download.swarm.buffers import Buffers, Memory
 from peershare.download.swarm.receiving import Room
 from peershare.download.swarm.session import Household, PeerSession
 from peershare.errors import Reason, StorageError
@@ -56,7 +59,7 @@ class PieceSink:
         return sum(len(data) for data in self.given if isinstance(data, PipedBytes))
 
 
-class IntakeTests(SplicingTestCase):
+class IntakeTestCase(SplicingTestCase):
     rate: float | None = None
     piped = True
 
@@ -123,6 +126,10 @@ class IntakeTests(SplicingTestCase):
 
     def data(self, index: int) -> bytes:
         return DATA[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
+
+
+class IntakeTests(IntakeTestCase):
+    """Blocks that go to their place in a file."""
 
     def test_blocks_go_through_the_pipe(self) -> None:
         """All but what came with their messages; each byte is at its place."""
@@ -220,8 +227,10 @@ class IntakeTests(SplicingTestCase):
     def test_wrong_message_behind_a_block(self) -> None:
         """The session ends in the middle of a turn, and nothing is left open."""
         self.session.request(self.content, [0])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.send(self.data(0)[50_000:100_000])
         before = open_descriptors()
-        self.send(self.header(0) + self.data(0) + b"nonsense\n")
+        self.send(self.data(0)[100_000:] + b"nonsense\n")
         over = self.session.over
         assert over is not None
         self.assertEqual(over.reason, Reason.BAD_MESSAGE)
@@ -233,6 +242,121 @@ class IntakeTests(SplicingTestCase):
         self.session.request(self.content, [0, 1])
         self.send(b"".join(self.header(index) + self.data(index) for index in (0, 1)))
         self.assertEqual(self.written(), DATA[: 2 * BLOCK_BYTES])
+
+
+class BufferTests(IntakeTestCase):
+    """Blocks that there is memory for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.buffers = Buffers(Memory(), BLOCK_BYTES)
+        self.counts: list[int] = []
+        self.received = 0
+
+        def receive(places: Sequence[memoryview]) -> Any:
+            result = self.ours.recvmsg_into(places)
+            self.received += min(result[0], len(places[0]))
+            return result
+
+        handle = mock.Mock(recvmsg_into=receive)
+        self.transport.getHandle = lambda: handle
+
+    def begin(self, session: PeerSession, index: int, length: int) -> Any:
+        self.listener.calls.append(("block_begins", index, length))
+        self.listener.sinks[index] = self.buffers.take(length, self.counts.append)
+        return self.listener.sinks[index]
+
+    def got(self, *indices: int) -> bytes:
+        """The bytes of these blocks, one after the other."""
+        return b"".join(bytes(self.listener.sinks[index].data) for index in indices)
+
+    def test_received_where_they_belong(self) -> None:
+        """All but what came with the messages; it is counted as it comes."""
+        self.session.request(self.content, [0, 1, 2])
+        self.send(b"".join(self.header(index) + self.data(index) for index in (0, 1, 2)))
+        self.assertEqual(self.got(0, 1, 2), DATA[: 3 * BLOCK_BYTES])
+        self.assertEqual(sum(self.counts), 3 * BLOCK_BYTES)
+        arrived = [call for call in self.listener.calls if call[0] == "block_arrived"]
+        self.assertEqual(arrived, [("block_arrived", index) for index in (0, 1, 2)])
+        self.assertGreaterEqual(self.received, 2 * (BLOCK_BYTES - intake.MESSAGE_BYTES))
+
+    def test_any_pieces(self) -> None:
+        """However the stream is cut, messages and blocks stay apart."""
+        self.session.request(self.content, [0, 1])
+        stream = b"".join(self.header(index) + self.data(index) for index in (0, 1))
+        for start in range(0, len(stream), 30_011):
+            self.send(stream[start : start + 30_011])
+        self.assertEqual(self.got(0, 1), DATA[: 2 * BLOCK_BYTES])
+        self.assertIsNone(self.session.over)
+
+    def test_dropped_on_its_way(self) -> None:
+        """What comes for a buffer that is somebody else's by now goes nowhere."""
+        self.session.request(self.content, [0, 1])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.buffers.give(self.listener.sinks[0])
+        other = self.buffers.take(BLOCK_BYTES, self.counts.append)
+        assert other is not None
+        before = bytes(other.data)
+        self.send(self.data(0)[50_000:] + self.header(1) + self.data(1))
+        self.assertEqual(bytes(other.data), before)
+        self.assertEqual(self.got(1), self.data(1))
+
+    def test_cancelled_on_its_way(self) -> None:
+        self.session.request(self.content, [0, 1])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.session.cancel(self.content, [0])
+        self.send(self.data(0)[50_000:] + self.header(1) + self.data(1))
+        self.assertEqual(self.got(1), self.data(1))
+        self.assertNotIn(("block_arrived", 0), self.listener.calls)
+
+    def test_memory_that_is_used_up(self) -> None:
+        """The next one goes through the pipe, the one after that does not."""
+        self.session.request(self.content, [0, 1, 2])
+        self.send(self.header(0) + self.data(0))
+        begin, self.listener.block_begins = self.listener.block_begins, self.to_file
+        self.send(self.header(1) + self.data(1))
+        self.listener.block_begins = begin  # type: ignore[method-assign]
+        self.send(self.header(2) + self.data(2))
+        self.assertEqual(self.got(0, 2), self.data(0) + self.data(2))
+        self.assertEqual(self.written()[BLOCK_BYTES:], self.data(1))
+
+    def to_file(self, session: PeerSession, index: int, length: int) -> Any:
+        return PieceSink(self.part, index * BLOCK_BYTES, True)
+
+    def test_end_of_stream(self) -> None:
+        """The peer goes in the middle of a block."""
+        self.session.request(self.content, [0])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.peer.close()
+        self.read()
+        over = self.session.over
+        assert over is not None
+        self.assertEqual(over.reason, Reason.SHORT)
+
+    def test_a_reset(self) -> None:
+        self.session.request(self.content, [0])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.reset()
+        self.read()
+        self.assertIsNotNone(self.session.over)
+
+    def test_nothing_there(self) -> None:
+        """A turn without bytes changes nothing."""
+        self.session.request(self.content, [0])
+        self.send(self.header(0) + self.data(0)[:50_000])
+        self.assertIsNone(self.transport.doRead())
+        self.assertEqual(self.listener.sinks[0].received, 50_000)
+
+    def test_a_wrong_message_behind_it(self) -> None:
+        self.session.request(self.content, [0])
+        self.send(self.header(0) + self.data(0) + b"nonsense\n")
+        self.assertIsNotNone(self.session.over)
+
+
+class LimitedBufferTests(BufferTests):
+    """The same under a limit that does not matter."""
+
+    rate = 100_000_000.0
 
 
 class LimitedIntakeTests(IntakeTests):

@@ -8,11 +8,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.manifest import manifest_of
+from peershare.download.swarm import part as part_module
 from peershare.download.swarm.part import manifest_of_one
 from peershare.errors import StorageError
 from peershare.library.entries import ContentHandle
 from peershare.library.files import identity_of
 from tests.download.swarm.parts import BLOCK, block_of, content, make_part
+from tests.fakes import HeldWorkers
 
 
 class PartTests(SynchronousTestCase):
@@ -40,6 +42,66 @@ class PartTests(SynchronousTestCase):
         self.assertFalse(self.successResultOf(part.verify(2)))
         self.assertFalse(self.successResultOf(part.store(0, bytes(wrong))))
         self.assertTrue(self.successResultOf(part.store(2, block_of(data, 2))))
+
+    def test_beside_the_reactor(self) -> None:
+        """A small block is checked and written without a worker, a larger one checked only."""
+        data = content(2)
+        for checked, written, waiting in (
+            (BLOCK, BLOCK, []),
+            (BLOCK, BLOCK - 1, ["_write"]),
+            (BLOCK - 1, BLOCK - 1, ["_check_and_write"]),
+        ):
+            with self.subTest(checked=checked, written=written):
+                self.at_once(checked, written)
+                workers = HeldWorkers()
+                part, _, _ = make_part(self, data, hashers=workers)
+                self.successResultOf(part.check())
+                kept = part.keep(1, memoryview(block_of(data, 1)))
+                self.assertEqual(workers.waiting, waiting)
+                workers.do_all()
+                self.assertTrue(self.successResultOf(kept))
+                self.assertEqual(part.path.read_bytes()[BLOCK:], block_of(data, 1))
+
+    def test_wrong_at_once(self) -> None:
+        """What is wrong goes to no worker."""
+        data = content(2)
+        self.at_once(BLOCK, BLOCK - 1)
+        workers = HeldWorkers()
+        part, _, _ = make_part(self, data, hashers=workers)
+        self.successResultOf(part.check())
+        self.assertFalse(self.successResultOf(part.keep(1, memoryview(b"?" * BLOCK))))
+        self.assertEqual(workers.waiting, [])
+
+    def test_behind_the_threads(self) -> None:
+        """With so much waiting for them already, the next block is not handed over."""
+        data = content(3)
+        self.at_once(BLOCK - 1, BLOCK - 1)
+        self.patch(part_module, "MOST_HANDED_BYTES", 2 * BLOCK)
+        workers = HeldWorkers()
+        part, _, _ = make_part(self, data, hashers=workers)
+        self.successResultOf(part.check())
+        for index in (0, 1):
+            self.assertNoResult(part.keep(index, memoryview(block_of(data, index))))
+        self.assertTrue(self.successResultOf(part.keep(2, memoryview(block_of(data, 2)))))
+        workers.do_all()
+        self.assertEqual(part.path.read_bytes(), data)
+        self.assertNoResult(part.keep(0, memoryview(block_of(data, 0))))
+
+    def at_once(self, checked: int, written: int) -> None:
+        """Up to what size a block is checked, and written, at once."""
+        self.patch(part_module, "CHECKED_AT_ONCE", checked)
+        self.patch(part_module, "WRITTEN_AT_ONCE", written)
+
+    def test_kept_only_if_right_and_wanted(self) -> None:
+        """Wrong bytes are not written, nor is what is here by now."""
+        data = content(2)
+        part, _, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        self.assertFalse(self.successResultOf(part.keep(1, memoryview(b"?" * BLOCK))))
+        self.assertEqual(part.path.stat().st_size, 0)
+        part.accept(1)
+        self.assertTrue(self.successResultOf(part.keep(1, memoryview(block_of(data, 1)))))
+        self.assertEqual(part.path.stat().st_size, 0)
 
     def test_a_dropped_sink_writes_nothing(self) -> None:
         """Once a range is verified, nobody writes it again."""
