@@ -26,12 +26,11 @@ from pathlib import Path
 from failover import measure_failover
 from measuring import check_same, digest, tell, write_random
 from rivals import Nginx, install_rivals
-from services import Service, wait_for
+from services import OTHER_BEACON_PORT, Service, wait_for
 
 GOAL_RATIO = 1.0
 GOAL_MEBIBYTES = 96.0
 LARGE_MEBIBYTES = 8 * 1024
-OTHER_BEACON_PORT = 5999
 SEEDER, FETCHER, WEB_SERVER = "127.0.2.2", "127.0.2.3", "127.0.2.4"
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services import Service, wait_for
+from services import OTHER_BEACON_PORT, Service, wait_for
 
 CONNECT_SECONDS = 3.0
 GOAL_REFUSED_SECONDS = 0.05
@@ -90,7 +90,7 @@ def measure_failover(folder: Path) -> None:
             fetcher.start()
             announce(REFUSING, "refused")
             announce(DEAD, "dead")
-            seeder.start()
+            seeder.start("--beacon-port", str(OTHER_BEACON_PORT))  # so all of it is classic
             wait_for(lambda: fetcher.knows("near"), "the announcements")
             _measure(fetcher, home)
     finally:

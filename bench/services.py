@@ -19,6 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BROADCAST = "127.255.255.255"
+# Who sends beacons there is not heard by those on the standard port: classic only, between them.
+OTHER_BEACON_PORT = 5999
 _PATIENCE_SECONDS = 30.0
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
