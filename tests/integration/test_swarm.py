@@ -54,7 +54,7 @@ class SwarmTestCase(PeersTestCase):
 class SwarmTests(SwarmTestCase):
     def test_four(self) -> None:
         """Three fetch from a slow one, and from each other while they still do."""
-        one = self.start(1, "--upload-limit", "3m", forest_png=FOREST)
+        one = self.start(1, "--upload-limit", "1m", forest_png=FOREST)
         others = [self.start(number) for number in (2, 3, 4)]
         for other in others:
             self.wait_to_find(other, FOREST)

@@ -6,6 +6,7 @@ Not for: knowing what a process is; `peers` and `classic_hosts` do.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +50,9 @@ class LabProcess:
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # as in a background job of a script; whoever we start has to hear the keyboard's signal
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *command],
