@@ -48,10 +48,13 @@ class BlockSink:
 
     piped = True
 
-    def __init__(self, put: Callable[[Any, int], None], offset: int) -> None:
-        """`put(data, offset)` is where they go."""
+    def __init__(
+        self, put: Callable[[Any, int], None], offset: int, came: Callable[[int], None]
+    ) -> None:
+        """`put(data, offset)` is where they go; `came` is told how many came, as they come."""
         self._put: Callable[[Any, int], None] | None = put
         self._offset = offset
+        self._came = came
         self.received = 0
 
     @property
@@ -67,6 +70,7 @@ class BlockSink:
             self._offset += len(data)
         elif isinstance(data, PipedBytes):
             os.read(data.descriptor, len(data))  # a pipe has to be emptied
+        self._came(len(data))
 
     def drop(self) -> None:
         """Whatever still comes is for nobody."""
@@ -139,9 +143,13 @@ class VerifiedPart:
             used = self.path.stat().st_blocks * 512
         file.check_room(max(0, self.manifest.size - used))
 
-    def sink(self, index: int) -> BlockSink:
-        """Where the bytes of a block go: to their place in the file.  Raises `StorageError`."""
-        return BlockSink(self._open().write_at, block_range(index, self.manifest.size).start)
+    def sink(self, index: int, came: Callable[[int], None]) -> BlockSink:
+        """Where the bytes of a block go: to their place in the file.  Raises `StorageError`.
+
+        `came` is told how many came, as they come.
+        """
+        start = block_range(index, self.manifest.size).start
+        return BlockSink(self._open().write_at, start, came)
 
     def verify(self, index: int) -> Deferred[bool]:
         """Whether what was written of a block is right.  Fails with `StorageError`."""
