@@ -227,8 +227,11 @@ class VerifiedPart:
     # -- the end
 
     def finish(self) -> Deferred[Path]:
-        """Give the file its final name; fires with the path.  Fails with `StorageError`."""
-        return self._busy.track(self._finish())
+        """Give the file its final name; fires with the path.  Fails with `StorageError`.
+
+        Not before every worker has left it: a second copy of a block may be with one still.
+        """
+        return self._busy.idle().addCallback(lambda _: self._busy.track(self._finish()))
 
     async def _finish(self) -> Path:
         name = check_file_name(self._record.name)

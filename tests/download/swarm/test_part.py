@@ -147,6 +147,23 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(library.finished, [(part.key, path, manifest_of(data))])
         self.assertFalse(part.path.exists())
 
+    def test_no_end_while_it_is_written(self) -> None:
+        """A copy that a worker still has may go into the part, never into the finished file."""
+        data = content(1)
+        self.at_once(BLOCK - 1, BLOCK - 1)
+        workers = HeldWorkers()
+        part, _, folder = make_part(self, data, hashers=workers)
+        self.successResultOf(part.check())
+        kept = part.keep(0, memoryview(data))
+        part.sink(0, ignore).write(memoryview(data))
+        part.accept(0)
+        finished = part.finish()
+        self.assertNoResult(finished)
+        self.assertFalse((folder / "forest.bin").exists())
+        workers.do_all()
+        self.assertTrue(self.successResultOf(kept))
+        self.assertEqual(self.successResultOf(finished).read_bytes(), data)
+
     def test_never_overwrites(self) -> None:
         """A different file of that name keeps it."""
         data = content(0.5)
