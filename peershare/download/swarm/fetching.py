@@ -283,7 +283,8 @@ class Fetching:
             self._ask(address)
 
     def _look(self) -> None:
-        """Give what is late to others."""
+        """Give what is late to others, and the memory that is not needed."""
+        self._buffers.trim()
         self._scheduler.late(self._reactor.seconds())
         self._ask_all()
 
