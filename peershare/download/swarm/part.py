@@ -1,8 +1,9 @@
 """The part of a verified download: only bytes that hash to what the manifest says count.
 
-Blocks are written at their places as they arrive and read back for checking in the hashing pool;
-what is verified is offered to others at once.  There is no record of what is held: after a
-restart the file is hashed again (design, decision 4).  Not for: whom the blocks come from.
+Blocks are checked in memory and then written, or written at their places as they arrive and read
+back for checking; what is verified is offered to others at once.  There is no record of what is
+held: after a restart the file is hashed again (design, decision 4).
+Not for: whom the blocks come from.
 """
 
 from __future__ import annotations

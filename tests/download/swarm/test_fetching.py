@@ -385,6 +385,9 @@ class MemoryTests(FetchingTestCase):
         self.give_all(session)
         self.assertEqual(self.reports.complete, 1)
         self.assertEqual(self.memory.left, 7 * BLOCK)
+        self.reactor.advance(TICK_SECONDS)
+        self.reactor.advance(TICK_SECONDS)
+        self.assertEqual(self.memory.left, 8 * BLOCK, "others cannot have what nobody needs")
         self.fetching.end()
         self.assertEqual(self.memory.left, 8 * BLOCK)
 
