@@ -75,6 +75,7 @@ class Counts:
         self.catalogues: Counter[str] = Counter()  # by the address that asked
         self.connections = 0
         self.given_bytes = 0
+        self.misdeeds = 0
 
     def clear(self) -> None:
         """Count from nothing again."""
@@ -90,6 +91,8 @@ class Giving:
 
     # bytes a second, of this connection; None: as fast as it goes
     rate: float | None = None
+    # of everything, in the catalogue; None: as it is
+    told_size: int | None = None
 
     def __init__(self, peer: NativePeer, connection: socket.socket) -> None:
         self.peer = peer

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from peershare.content.blocks import BlockSet
+from peershare.content.blocks import MAX_CONTENT_BYTES, BlockSet
 from peershare.wire.messages import Block, Content, GetCatalogue, Hello, Join
 from tests.integration.giving import Giving, Shared
 
@@ -26,8 +26,8 @@ def wrong(data: bytes) -> bytes:
 class Hostile(Giving):
     """Base of them: what the download log must say of such a peer.
 
-    `reasons` are those that may stand there, empty where nothing has to; `harmless`: it gives
-    right bytes all the same.
+    `reasons` are those that may stand there, empty where nothing has to: then it counts its
+    misdeeds.  `harmless`: it gives right bytes all the same.
     """
 
     reasons: ClassVar[frozenset[str]] = frozenset()
@@ -37,8 +37,14 @@ class Hostile(Giving):
         """Send a message that ours would refuse to make."""
         self.send_raw(json.dumps({"type": kind, **fields}).encode() + b"\n")
 
+    def misbehaves(self) -> None:
+        """Count that it does what it is here for."""
+        with self.counts.lock:
+            self.counts.misdeeds += 1
+
     def hang(self) -> None:
         """Say nothing more, and keep the connection open."""
+        self.misbehaves()
         deadline = time.monotonic() + _FOREVER_SECONDS
         while time.monotonic() < deadline and not self.peer.closed:
             time.sleep(0.05)
@@ -123,6 +129,23 @@ class HugeSize(Hostile):
         self.send_raw(digests)
 
 
+class SmallInCatalogue(Hostile):
+    """Its catalogue says that the content is so small that no manifest is needed."""
+
+    reasons = frozenset({"wrong-bytes"})
+    told_size = 1_000
+
+    def give(self, shared: Shared, index: int) -> None:
+        self.give_bytes(shared, index, shared.block(index)[: self.told_size])
+
+
+class HugeInCatalogue(Hostile):
+    """Its catalogue says that the content is as large as one can be."""
+
+    harmless = True
+    told_size = MAX_CONTENT_BYTES
+
+
 class OtherBlocks(Hostile):
     """It gives the bytes of the block after the one that was asked for."""
 
@@ -168,6 +191,7 @@ class Trickles(Hostile):
 
     def give(self, shared: Shared, index: int) -> None:
         data = shared.block(index)
+        self.misbehaves()
         self.send(Block(content=shared.id, index=index, length=len(data)))
         for start in range(0, len(data), 50):
             self.send_raw(data[start : start + 50])
@@ -178,6 +202,7 @@ class NeverGrants(Hostile):
     """It wants to be asked only for what it grants, and grants nothing."""
 
     def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
+        self.misbehaves()
         told = Content(
             content=shared.id,
             size=shared.size,
@@ -195,6 +220,7 @@ class RefusesAll(Hostile):
     """It says that it has every block, and refuses each that is asked for."""
 
     def give_all(self, shared: Shared, blocks: Sequence[int]) -> None:
+        self.misbehaves()
         for index in blocks:
             self.refuse(shared.id, [index])
 
@@ -202,12 +228,18 @@ class RefusesAll(Hostile):
 class RefusesTheContent(Hostile):
     """Its catalogue lists what it knows nothing of."""
 
+    reasons = frozenset({"not-here"})
+
     def join(self, message: Join) -> None:
+        with self.counts.lock:
+            self.counts.joined.append(message.content)
         self.refuse(message.content)
 
 
 class Changed(Hostile):
     """After two blocks its file is not what it was."""
+
+    reasons = frozenset({"changed"})
 
     def give(self, shared: Shared, index: int) -> None:
         if self.counts.given_bytes >= 2 * len(shared.block(index)):
@@ -219,6 +251,8 @@ class Changed(Hostile):
 
 class EndlessHaves(Hostile):
     """It has nothing, and says again and again that it has everything."""
+
+    reasons = frozenset({"bad-message"})
 
     def tell(self, shared: Shared, digests: bytes, bitmap: bytes) -> None:
         super().tell(shared, digests, BlockSet(shared.count).to_bytes())

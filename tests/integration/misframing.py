@@ -16,6 +16,7 @@ from tests.integration.hostile import (
     EndlessHaves,
     HasImpossibleBlocks,
     Hostile,
+    HugeInCatalogue,
     HugeSize,
     Late,
     NeverGrants,
@@ -24,6 +25,7 @@ from tests.integration.hostile import (
     RefusesTheContent,
     SilentFromTheStart,
     SilentWhenAsked,
+    SmallInCatalogue,
     Stalls,
     Trickles,
     WrongBytes,
@@ -143,8 +145,12 @@ class PermutedRuns(Hostile):
             self.have(shared, first, count)
 
 
+# One of each kind of lie or delay that every pair of is tried.
+CHIEF: tuple[type[Hostile], ...] = (WrongBytes, Stalls, Trickles, RefusesAll, WrongSize, Changed)
+
 KINDS: tuple[type[Hostile], ...] = (
-    *(WrongBytes, WrongOnce, WrongManifest, WrongSize, HugeSize, OtherBlocks),
+    *(WrongBytes, WrongOnce, WrongManifest, OtherBlocks),
+    *(WrongSize, HugeSize, SmallInCatalogue, HugeInCatalogue),
     *(Stalls, SilentFromTheStart, SilentWhenAsked, Trickles, NeverGrants),
     *(RefusesAll, RefusesTheContent, Changed, EndlessHaves, HasImpossibleBlocks),
     *(OutOfOrder, Unasked, TooLong, TooShort, NoSuchBlock, Garbage, EndlessLine, Closes),

@@ -81,9 +81,10 @@ class NativePeer:
 
     def lines(self) -> list[bytes]:
         """The lines of its catalogue, in order."""
-        shared = list(self._shared.values())
+        shared, told = list(self._shared.values()), self._giving.told_size
         return sorted(
-            line_of(CatalogueEntry(one.name, one.size, one.id, one.held is None)) for one in shared
+            line_of(CatalogueEntry(one.name, told or one.size, one.id, one.held is None))
+            for one in shared
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ class DownloadTests(KillsTestCase):
         self.addCleanup(seed.close)
         two = self.peer(2)
         before: set[int] = set()
-        wanted = False
+        wanted, resumed = False, 0
         for number in range(1, KILLS + 1):
             seed.counts.clear()
             two.start()
@@ -112,14 +113,19 @@ class DownloadTests(KillsTestCase):
             self.moment(lambda: seed.counts.given or (two.share / NAME).exists())
             two.kill()
             seed.disconnect()
+            resumed += bool(before)
             before = self.check_life(number, two, seed, before)
             if self.check_final(two):
                 (two.share / NAME).unlink()
                 before, wanted = set(), False
+        self.assertGreater(resumed, 0, "no kill came when there was something to lose")
+        seed.counts.clear()
         two.start()
         if not wanted:
             self.begin(two, seed)
         self.settled(two)
+        asked = Counter({index: n for (_, index), n in seed.counts.asked.items()})
+        self.assertEqual(asked, Counter(set(range(self.shared.count)) - before))
         print("\n".join(self.report))
 
     def begin(self, two: Peer, seed: NativePeer) -> None:
@@ -183,6 +189,10 @@ class UploadTests(KillsTestCase):
             self.settled(two)
             fetched += 1
         (took,) = [peer["given"] for peer in two.ask("GET", "/api/peers")]
-        limit = fetched * SIZE + KILLS * WINDOW_BLOCKS * self.shared.manifest.block_size
+        # of what was asked for, one block at a time is coming
+        limit = fetched * SIZE + KILLS * self.shared.manifest.block_size
+        self.report.append(f"{took:,} bytes came, {limit:,} may, for {fetched} x {SIZE:,}")
+        print("\n".join(self.report))
+        self.assertGreaterEqual(took, fetched * SIZE)
         self.assertLessEqual(took, limit)
         self.assertEqual({address for address, _, _ in two.failures()} - {one.address}, set())

@@ -81,12 +81,14 @@ class Buffers:
         self._memory = memory
         self._block_size = block_size
         self._free: list[bytearray] = []
+        self._spare = 0  # so many were free all the time since `trim` was called last
         self._ended = False
 
     def take(self, length: int, came: Callable[[int], None]) -> BlockBuffer | None:
         """A buffer for a block of this length; None if there is no memory for it."""
         if self._free:
             memory = self._free.pop()
+            self._spare = min(self._spare, len(self._free))
         elif not self._ended and self._memory.take(self._block_size):
             memory = bytearray(self._block_size)
         else:
@@ -103,8 +105,15 @@ class Buffers:
         else:
             self._free.append(memory)
 
+    def trim(self) -> None:
+        """Give back what was not needed since this was called last: others may need it."""
+        self._memory.give(self._block_size * self._spare)
+        del self._free[: self._spare]
+        self._spare = len(self._free)
+
     def end(self) -> None:
         """Give all memory back: what is free now, the rest when it is given."""
         self._ended = True
         self._memory.give(self._block_size * len(self._free))
         self._free.clear()
+        self._spare = 0

@@ -3,7 +3,8 @@
 The scheduler says which block from whom; here the requests go out, the bytes find their place,
 and every block is checked before it counts: in memory, before it is written, or in its place on the
 disk if there is no memory for it.  One session owns a block's range on the disk at a time; a second
-copy (endgame) takes it over if it was first.  Not for: with whom sessions are held (`sources`).
+copy takes it over if it was first, or if there is no memory for two.
+Not for: with whom sessions are held (`sources`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
 from peershare.download.context import Progress
 from peershare.download.swarm.buffers import BlockBuffer, Buffers, Memory
-from peershare.download.swarm.part import BlockSink, BytesSink, VerifiedPart
+from peershare.download.swarm.part import BlockSink, VerifiedPart
 from peershare.download.swarm.scheduler import Scheduler
 from peershare.download.swarm.session import PeerSession
 from peershare.errors import LocalError
@@ -28,7 +29,7 @@ from peershare.timers import Periodic
 TICK_SECONDS = 0.25
 
 T = TypeVar("T")
-Sink: TypeAlias = BlockSink | BytesSink | BlockBuffer
+Sink: TypeAlias = BlockSink | BlockBuffer
 
 
 class Reports(Protocol):
@@ -77,7 +78,7 @@ class Fetching:
         self._reports = reports
         self._buffers = Buffers(memory, manifest.block_size)
         self._sessions: dict[str, PeerSession] = {}
-        self._owners: dict[int, str] = {}  # who writes a block to the disk, or has
+        self._owners: dict[int, Sink] = {}  # whose bytes may be written where the block belongs
         self._arriving: dict[tuple[str, int], Sink] = {}
         self._tick = Periodic(reactor, TICK_SECONDS, self._look)
         self._running = False
@@ -123,8 +124,6 @@ class Fetching:
             return
         for key in [key for key in self._arriving if key[0] == address]:
             self._drop(key)
-            if self._owners.get(key[1]) == address:
-                del self._owners[key[1]]
         self._scheduler.left(address, self._reactor.seconds())
         self._ask_all()
 
@@ -158,17 +157,34 @@ class Fetching:
         """Whether this session has something that we lack."""
         return self._scheduler.interested(address)
 
-    def begins(self, address: str, index: int, length: int) -> MeteredSink | BlockBuffer | None:
+    def begins(self, address: str, index: int, length: int) -> Sink | None:
         """A block is coming; None if nobody needs it any more.  Raises `StorageError`."""
         if index in self._part.held:
             return None
-        count, owned = self._counter(address), index in self._owners
+        count = self._counter(address)
         buffer = self._buffers.take(length, count)
-        sink: Sink = buffer or (BytesSink(length) if owned else self._part.sink(index))
-        if not owned:
-            self._owners[index] = address
+        if buffer is None and index in self._owners:
+            if not self._make_way(index):
+                self._scheduler.forgo(address, index)
+                return None
+            buffer = self._buffers.take(length, count)  # perhaps what the other one had
+        sink: Sink = buffer or self._part.sink(index, count)
+        self._owners.setdefault(index, sink)
         self._arriving[address, index] = sink
-        return buffer or MeteredSink(sink, count)
+        return sink
+
+    def _make_way(self, index: int) -> bool:
+        """No memory for a second copy: drop the first, which is late or slower.
+
+        False if that is being checked already.
+        """
+        owner = self._owners[index]
+        for key in [key for key, sink in self._arriving.items() if sink is owner]:
+            self._drop(key)
+            self._scheduler.forgo(*key)
+            self._sessions[key[0]].cancel(self._content, [index])
+            return True
+        return False
 
     def arrived(self, address: str, index: int) -> None:
         """All bytes of a block came: check it."""
@@ -178,7 +194,7 @@ class Fetching:
             self._let_go(sink)
             self._ask(address)
             return
-        checked = self._check(address, index, sink)
+        checked = self._check(index, sink)
         checked.addBoth(self._done_with, sink)
         checked.addCallback(self._checked, address, index, sink)
         checked.addErrback(self._failed)
@@ -186,21 +202,20 @@ class Fetching:
 
     # -- checking
 
-    def _check(self, address: str, index: int, sink: Sink) -> Deferred[bool]:
+    def _check(self, index: int, sink: Sink) -> Deferred[bool]:
         """Check a block, and have it on the disk if it is right."""
         if isinstance(sink, BlockSink):
             return self._part.verify(index)
-        if isinstance(sink, BytesSink) or self._owners.get(index) != address:
-            return self._part.store(index, sink.data)
-        return self._part.keep(index, sink.data)
+        if self._owners.get(index) is sink:
+            return self._part.keep(index, sink.data)
+        return self._part.store(index, sink.data)
 
     def _done_with(self, result: T, sink: Sink) -> T:
         self._let_go(sink)
         return result
 
     def _checked(self, right: bool, address: str, index: int, sink: Sink) -> None:
-        if self._owners.get(index) == address and not isinstance(sink, BytesSink):
-            del self._owners[index]
+        self._disown(index, sink)
         if right:
             self._accept(address, index, sink.received)
         elif index not in self._part.held:
@@ -236,7 +251,14 @@ class Fetching:
 
     def _drop(self, key: tuple[str, int]) -> None:
         """What still comes of this is for nobody."""
-        self._let_go(self._arriving.pop(key))
+        sink = self._arriving.pop(key)
+        self._disown(key[1], sink)
+        self._let_go(sink)
+
+    def _disown(self, index: int, sink: Sink) -> None:
+        """It is not written where the block belongs any more."""
+        if self._owners.get(index) is sink:
+            del self._owners[index]
 
     def _let_go(self, sink: Sink | None) -> None:
         """It takes nothing more, and nobody needs what it has."""
@@ -261,7 +283,8 @@ class Fetching:
             self._ask(address)
 
     def _look(self) -> None:
-        """Give what is late to others."""
+        """Give what is late to others, and the memory that is not needed."""
+        self._buffers.trim()
         self._scheduler.late(self._reactor.seconds())
         self._ask_all()
 
@@ -271,17 +294,3 @@ class Fetching:
             self._reports.bytes_came(address, length)
 
         return count
-
-
-class MeteredSink:
-    """A sink whose bytes are counted."""
-
-    def __init__(self, sink: Sink, count: Callable[[int], None]) -> None:
-        self._sink = sink
-        self._count = count
-        self.piped = sink.piped
-
-    def write(self, data: Any) -> None:
-        """Take the next bytes.  Raises `StorageError`."""
-        self._sink.write(data)
-        self._count(len(data))

@@ -1,8 +1,9 @@
 """The part of a verified download: only bytes that hash to what the manifest says count.
 
-Blocks are written at their places as they arrive and read back for checking in the hashing pool;
-what is verified is offered to others at once.  There is no record of what is held: after a
-restart the file is hashed again (design, decision 4).  Not for: whom the blocks come from.
+Blocks are checked in memory and then written, or written at their places as they arrive and read
+back for checking; what is verified is offered to others at once.  There is no record of what is
+held: after a restart the file is hashed again (design, decision 4).
+Not for: whom the blocks come from.
 """
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ class BlockSink:
 
     piped = True
 
-    def __init__(self, put: Callable[[Any, int], None], offset: int) -> None:
-        """`put(data, offset)` is where they go."""
+    def __init__(
+        self, put: Callable[[Any, int], None], offset: int, came: Callable[[int], None]
+    ) -> None:
+        """`put(data, offset)` is where they go; `came` is told how many came, as they come."""
         self._put: Callable[[Any, int], None] | None = put
         self._offset = offset
+        self._came = came
         self.received = 0
 
     @property
@@ -67,6 +71,7 @@ class BlockSink:
             self._offset += len(data)
         elif isinstance(data, PipedBytes):
             os.read(data.descriptor, len(data))  # a pipe has to be emptied
+        self._came(len(data))
 
     def drop(self) -> None:
         """Whatever still comes is for nobody."""
@@ -139,9 +144,13 @@ class VerifiedPart:
             used = self.path.stat().st_blocks * 512
         file.check_room(max(0, self.manifest.size - used))
 
-    def sink(self, index: int) -> BlockSink:
-        """Where the bytes of a block go: to their place in the file.  Raises `StorageError`."""
-        return BlockSink(self._open().write_at, block_range(index, self.manifest.size).start)
+    def sink(self, index: int, came: Callable[[int], None]) -> BlockSink:
+        """Where the bytes of a block go: to their place in the file.  Raises `StorageError`.
+
+        `came` is told how many came, as they come.
+        """
+        start = block_range(index, self.manifest.size).start
+        return BlockSink(self._open().write_at, start, came)
 
     def verify(self, index: int) -> Deferred[bool]:
         """Whether what was written of a block is right.  Fails with `StorageError`."""
@@ -219,8 +228,11 @@ class VerifiedPart:
     # -- the end
 
     def finish(self) -> Deferred[Path]:
-        """Give the file its final name; fires with the path.  Fails with `StorageError`."""
-        return self._busy.track(self._finish())
+        """Give the file its final name; fires with the path.  Fails with `StorageError`.
+
+        Not before every worker has left it: a second copy of a block may be with one still.
+        """
+        return self._busy.idle().addCallback(lambda _: self._busy.track(self._finish()))
 
     async def _finish(self) -> Path:
         name = check_file_name(self._record.name)

@@ -200,12 +200,17 @@ class Scheduler:
             self._rarity.add(giver.have)
         for block in blocks:
             giver.grants.pop(block, None)
-            if block in giver.requests:
-                giver.close(block)
-                self._flights.close(peer, block)
+            self.forgo(peer, block)
             if 0 <= block < self._total and rarity.has(giver.have, block):
                 rarity.drop(giver.have, block)
                 self._rarity.remove_one(block)
+
+    def forgo(self, peer: str, block: int) -> None:
+        """What a session gives of a block now is not taken; it may be asked for it again."""
+        giver = self._givers.get(peer)
+        if giver is not None and block in giver.requests:
+            giver.close(block)
+            self._flights.close(peer, block)
 
     def late(self, now: float) -> list[tuple[str, int]]:
         """What has become late against the rate of its own session: (peer, block).

@@ -45,6 +45,26 @@ class BufferTests(SynchronousTestCase):
         self.assertIsNone(self.buffer.drop())
 
 
+class TrimTests(SynchronousTestCase):
+    def test_what_nobody_needed(self) -> None:
+        """What was free from one time to the next goes back; what was used is kept."""
+        memory = Memory(3 * BLOCK)
+        buffers = Buffers(memory, BLOCK)
+        taken = [buffers.take(BLOCK, ignore) for _ in range(3)]
+        for buffer in taken:
+            assert buffer is not None
+            buffers.give(buffer)
+        buffers.trim()
+        self.assertEqual(memory.left, 0)
+        again = buffers.take(BLOCK, ignore)
+        assert again is not None
+        buffers.give(again)
+        buffers.trim()
+        self.assertEqual(memory.left, 2 * BLOCK)
+        buffers.trim()
+        self.assertEqual(memory.left, 3 * BLOCK)
+
+
 class Downloads(RuleBasedStateMachine):
     """Two downloads that share the memory of a node."""
 
@@ -71,6 +91,10 @@ class Downloads(RuleBasedStateMachine):
             which, buffer, _ = self.used.pop(number % len(self.used))
             for _ in range(1 + twice):
                 self.downloads[which].give(buffer)
+
+    @rule(which=st.sampled_from((0, 1)))
+    def trim(self, which: int) -> None:
+        self.downloads[which].trim()
 
     @rule(which=st.sampled_from((0, 1)))
     def end(self, which: int) -> None:

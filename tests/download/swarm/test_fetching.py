@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.blocks import BlockSet
@@ -13,7 +15,7 @@ from peershare.download.swarm.buffers import BlockBuffer, Memory
 from peershare.download.swarm.fetching import TICK_SECONDS, Fetching
 from peershare.status import ChunkState
 from tests.download.swarm.parts import BLOCK, NotingSession, Reports, block_of, content, make_part
-from tests.fakes import FakeReactor, HeldWorkers, run_now
+from tests.fakes import FakeDisk, FakeReactor, HeldWorkers, run_now
 
 A, B = "198.18.0.2", "198.18.0.3"
 
@@ -213,13 +215,137 @@ class NoMemoryWrongBytesTests(WrongBytesTests):
 
 
 class NoMemoryCopyTests(CopyTests):
+    """A copy takes the place of what it is a copy of, as there is no other for it."""
+
     memory_blocks = 0
 
+    def test_a_wrong_copy(self) -> None:
+        """It is charged; who had to make way for it is asked again, and nothing wrong is left."""
+        first, _ = self.both()
+        self.give(B, 0, b"?" * BLOCK)
+        self.assertEqual(first.cancelled, [0])
+        self.assertEqual(self.reports.wrong, [(B, 0)])
+        first.requested.clear()
+        self.fetching.left(B)
+        self.assertIn(0, first.requested)
+        self.give_all(first)
+        self.assertEqual(self.reports.verified[0], (A, BLOCK))
+        self.assertEqual(self.part.path.read_bytes()[:BLOCK], block_of(self.data, 0))
 
-class LittleMemoryCopyTests(CopyTests):
-    """The copy goes elsewhere than what it is a copy of."""
+    def test_a_copy_of_what_is_being_checked(self) -> None:
+        """Its bytes are dropped; if what is checked is wrong, it is asked for again."""
+        workers = HeldWorkers()
+        self.patch(part_module, "CHECKED_AT_ONCE", BLOCK - 1)
+        self.patch(part_module, "WRITTEN_AT_ONCE", BLOCK - 1)
+        _, second = self.both(workers)
+        assert self.owner is not None
+        self.owner.write(memoryview(b"?" * (BLOCK - 10)))
+        self.fetching.arrived(A, 0)
+        self.assertIsNone(self.fetching.begins(B, 0, BLOCK))
+        second.requested.clear()
+        workers.do_all()
+        self.assertEqual(self.reports.wrong, [(A, 0)])
+        self.fetching.left(A)
+        self.assertIn(0, second.requested)
 
+
+class LittleMemoryCopyTests(NoMemoryCopyTests):
     memory_blocks = 1
+
+
+class ManyCopiesTests(FetchingTestCase):
+    """Peers that all begin to give one block, and do not go on."""
+
+    blocks = 1.5
+
+    def begun(self, memory_blocks: int) -> list[NotingSession]:
+        self.memory_blocks = memory_blocks
+        self.begin()
+        sessions = [self.join(f"198.18.1.{number}") for number in range(40)]
+        for session in sessions:
+            sink = self.fetching.begins(session.address, 0, BLOCK)
+            assert sink is not None
+            sink.write(memoryview(b"x" * 100))
+        return sessions
+
+    def test_within_the_memory(self) -> None:
+        """They take what memory there is, and no more; the last one is never left without."""
+        sessions = self.begun(3)
+        self.assertEqual(self.memory.left, 0)
+        self.assertEqual(len(self.fetching.givers), 3)
+        self.assertIn(sessions[-1].address, self.fetching.givers)
+        dropped = [s.address for s in sessions if s.cancelled]
+        self.assertEqual(len(dropped), 37)
+        self.assertFalse(set(dropped) & set(self.fetching.givers))
+
+    def test_without_memory(self) -> None:
+        """One at a time goes to the disk; an honest one is enough."""
+        self.begun(0)
+        self.assertEqual(len(self.fetching.givers), 1)
+        self.join(B)
+        self.give(B, 0)
+        self.assertEqual(self.reports.verified, [(B, BLOCK)])
+        self.assertEqual(self.part.path.read_bytes()[:BLOCK], block_of(self.data, 0))
+
+
+class OwnerTests(FetchingTestCase):
+    def test_who_comes_again_while_its_block_is_checked(self) -> None:
+        """Nobody else writes to a place whose bytes are being checked, whoever comes and goes."""
+        told: Deferred[None] = Deferred()
+        self.memory_blocks = 0
+        self.begin(lambda *work: told.addCallback(lambda _, found: found, run_now(*work)))
+        self.join(A)
+        self.give(A, 0)
+        self.fetching.left(A)
+        self.join(A)
+        self.fetching.begins(A, 0, BLOCK)
+        self.fetching.left(A)
+        self.join(B)
+        sink = self.fetching.begins(B, 0, BLOCK)
+        if sink is not None:
+            sink.write(memoryview(b"?" * BLOCK))
+        told.callback(None)
+        self.assertEqual(self.reports.verified, [(A, BLOCK)])
+        self.assertEqual(self.part.path.read_bytes()[:BLOCK], block_of(self.data, 0))
+
+
+class DiskTests(FetchingTestCase):
+    blocks = 4
+
+    def fails(self, hashers: Any, do_all: Callable[[], None]) -> None:
+        """The disk is full after one block: said once, all memory is back, one block is here."""
+        self.begin(hashers)
+        disk = FakeDisk(self.patch)
+        session = self.join(A)
+        disk.full_after = BLOCK
+        for index in session.requested[:3]:
+            self.give(A, index)
+        do_all()
+        self.assertTrue(self.reports.failures)
+        self.fetching.end()
+        self.assertEqual(self.memory.left, self.memory_blocks * BLOCK)
+        self.assertEqual(self.reports.verified, [(A, BLOCK)])
+        disk.full_after = None
+        self.fetching = Fetching(self.reactor, self.part, Random(1), self.memory, self.reports)
+        self.fetching.begin()
+        self.give_all_from(self.join(B), do_all)
+        self.assertEqual(self.part.path.read_bytes(), self.data)
+        self.assertEqual(self.reports.wrong, [])
+
+    def give_all_from(self, session: NotingSession, do_all: Callable[[], None]) -> None:
+        while not self.part.held.complete:
+            self.give(session.address, session.requested.pop(0))
+            do_all()
+
+    def test_at_once(self) -> None:
+        """Where the reactor writes."""
+        self.fails(run_now, lambda: None)
+
+    def test_in_the_pool(self) -> None:
+        """Where the threads write."""
+        workers = HeldWorkers()
+        self.patch(part_module, "WRITTEN_AT_ONCE", BLOCK - 1)
+        self.fails(workers, workers.do_all)
 
 
 class MemoryTests(FetchingTestCase):
@@ -259,6 +385,9 @@ class MemoryTests(FetchingTestCase):
         self.give_all(session)
         self.assertEqual(self.reports.complete, 1)
         self.assertEqual(self.memory.left, 7 * BLOCK)
+        self.reactor.advance(TICK_SECONDS)
+        self.reactor.advance(TICK_SECONDS)
+        self.assertEqual(self.memory.left, 8 * BLOCK, "others cannot have what nobody needs")
         self.fetching.end()
         self.assertEqual(self.memory.left, 8 * BLOCK)
 

@@ -17,13 +17,17 @@ from tests.download.swarm.parts import BLOCK, block_of, content, make_part
 from tests.fakes import HeldWorkers
 
 
+def ignore(count: int) -> None:
+    """Nobody counts."""
+
+
 class PartTests(SynchronousTestCase):
     def test_nothing_counts_unverified(self) -> None:
         """A block that was written is here only once it was checked and accepted."""
         data = content(3)
         part, library, _ = make_part(self, data)
         self.successResultOf(part.check())
-        part.sink(1).write(memoryview(block_of(data, 1)))
+        part.sink(1, ignore).write(memoryview(block_of(data, 1)))
         self.assertEqual((len(part.held), library.added), (0, []))
         self.assertTrue(self.successResultOf(part.verify(1)))
         part.accept(1)
@@ -37,7 +41,7 @@ class PartTests(SynchronousTestCase):
         self.successResultOf(part.check())
         wrong = bytearray(block_of(data, 0))
         wrong[100] ^= 1
-        part.sink(0).write(memoryview(bytes(wrong)))
+        part.sink(0, ignore).write(memoryview(bytes(wrong)))
         self.assertFalse(self.successResultOf(part.verify(0)))
         self.assertFalse(self.successResultOf(part.verify(2)))
         self.assertFalse(self.successResultOf(part.store(0, bytes(wrong))))
@@ -108,7 +112,7 @@ class PartTests(SynchronousTestCase):
         data = content(1.5)
         part, _, _ = make_part(self, data)
         self.successResultOf(part.check())
-        sink = part.sink(0)
+        sink = part.sink(0, ignore)
         sink.write(memoryview(block_of(data, 0)[:1000]))
         sink.drop()
         sink.write(memoryview(b"x" * 1000))
@@ -142,6 +146,23 @@ class PartTests(SynchronousTestCase):
         self.assertEqual((path, path.read_bytes()), (folder / "forest.bin", data))
         self.assertEqual(library.finished, [(part.key, path, manifest_of(data))])
         self.assertFalse(part.path.exists())
+
+    def test_no_end_while_it_is_written(self) -> None:
+        """A copy that a worker still has may go into the part, never into the finished file."""
+        data = content(1)
+        self.at_once(BLOCK - 1, BLOCK - 1)
+        workers = HeldWorkers()
+        part, _, folder = make_part(self, data, hashers=workers)
+        self.successResultOf(part.check())
+        kept = part.keep(0, memoryview(data))
+        part.sink(0, ignore).write(memoryview(data))
+        part.accept(0)
+        finished = part.finish()
+        self.assertNoResult(finished)
+        self.assertFalse((folder / "forest.bin").exists())
+        workers.do_all()
+        self.assertTrue(self.successResultOf(kept))
+        self.assertEqual(self.successResultOf(finished).read_bytes(), data)
 
     def test_never_overwrites(self) -> None:
         """A different file of that name keeps it."""
