@@ -10,6 +10,7 @@ A map of the package, from the floor up (imports run one way, a test holds them 
 - `neighbourhood` (`beacons`, `hearing`, `catalogues`), `serving`, `download.swarm`: by our own
 - `listening`, `overview`, `node`: one peer, put together
 - `control`: the local HTTP API;  `tap`, `client`: the two ways to run it
+- `doctor`: why others cannot be seen, and what to do
 """
 
 __version__ = "0.1.0"

@@ -156,6 +156,7 @@ class Announcer(Service):
         self._changed_at = float("-inf")
         self.last_announced_at: float | None = None
         self.announced_names = 0
+        self.sent_datagrams = 0
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -271,6 +272,7 @@ class Announcer(Service):
             return
         self._position += 1  # a turn that is cut short by a newer cycle is continued by it
         sent = [socket.announce(datagrams[0]) for socket in tuple(self._sockets.values())]
+        self.sent_datagrams += sum(sent)
         if any(sent):
             self.last_announced_at = self._wall_clock()
         if len(datagrams) > 1:

@@ -45,17 +45,18 @@ class BeaconSocket(ReopeningDatagramProtocol):
         self.tcp_port = 0
         self.problem = ""
 
-    def broadcast(self, beacon: Beacon) -> None:
-        """Send it to each broadcast address of the link."""
+    def broadcast(self, beacon: Beacon) -> bool:
+        """Send it to each broadcast address of the link; False if none could be reached."""
         problems = [self._send(beacon, str(a), self.port) for a in self.link.broadcasts]
         problem = "; ".join(filter(None, problems))
         if problem and problem != self.problem:
             self._log.warn("{problem}", problem=problem)
         self.problem = problem
+        return not all(problems)
 
-    def tell(self, beacon: Beacon, address: str, port: int) -> None:
-        """Send it to one address; if that fails the next beacon makes up for it."""
-        self._send(beacon, address, port)
+    def tell(self, beacon: Beacon, address: str, port: int) -> bool:
+        """Send it to one address; if that fails (False) the next beacon makes up for it."""
+        return not self._send(beacon, address, port)
 
     def _send(self, beacon: Beacon, address: str, port: int) -> str:
         """Why it could not be sent, or ""."""
@@ -96,6 +97,7 @@ class Beacons(Service):
         self._sockets: dict[Link, BeaconSocket] = {}
         self._alarms: dict[str, Alarm] = {}
         self._changed_at = float("-inf")
+        self.sent_datagrams = 0
 
     # -- life
 
@@ -141,7 +143,7 @@ class Beacons(Service):
         for link, socket in self._sockets.items():
             if peer in link.network:
                 beacon = self._beacon(socket, ask=ask, nonce=nonce, echo=echo)
-                socket.tell(beacon, address, port)
+                self.sent_datagrams += socket.tell(beacon, address, port)
                 return
 
     # -- the schedule
@@ -178,7 +180,7 @@ class Beacons(Service):
 
     def _broadcast(self, *, ask: bool = False, bye: bool = False) -> None:
         for socket in tuple(self._sockets.values()):
-            socket.broadcast(self._beacon(socket, ask=ask, bye=bye))
+            self.sent_datagrams += socket.broadcast(self._beacon(socket, ask=ask, bye=bye))
 
     def _beacon(self, socket: BeaconSocket, **more: Any) -> Beacon:
         digest, count = self._catalogue()

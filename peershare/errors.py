@@ -56,6 +56,10 @@ class UnknownDownloadError(LocalError):
     """There is no download with this id."""
 
 
+class UnknownUploadError(LocalError):
+    """No file of a guest has this id and waits to be decided on."""
+
+
 class StorageError(LocalError):
     """Our disk is full, read-only, failing or not ours to write; the text names the path.
 
@@ -65,6 +69,10 @@ class StorageError(LocalError):
     def __init__(self, message: str, needed_bytes: int | None = None) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+
+
+class BadPathError(StorageError):
+    """The path that a user named is not that of a regular file which we can read."""
 
 
 class Reason(StrEnum):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from msgspec import Struct
 
@@ -23,6 +24,8 @@ __all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "FullError", "Holder", "Holdings", 
 
 # Nobody reads more answers to one question.
 MAX_ANSWERS = 100
+# So many different sets of holders are remembered; most contents are held by one of a few.
+_MAX_CROWDS = 1_000
 
 
 class Known(Struct, frozen=True, gc=False):
@@ -52,6 +55,12 @@ class Holder(Struct, frozen=True, gc=False):
 
 class Holdings(Stock):
     """See the module."""
+
+    def __init__(self, is_contacted: Callable[[str], bool], max_cost: int = MAX_COST_BYTES) -> None:
+        """As `Stock`."""
+        super().__init__(is_contacted, max_cost)
+        self._addresses: dict[int, tuple[str, ...]] = {}  # of the holders of many contents
+        self._addresses_at = self.version
 
     def lookup(self, query: str) -> tuple[Known, ...]:
         """What a person may mean by this, the one that most peers hold first; at most 100.
@@ -90,6 +99,23 @@ class Holdings(Stock):
                         found[address] = Holder(address, port, item.complete, item.size)
         return tuple(found.values())
 
+    def addresses(self, content_id: str) -> tuple[str, ...]:
+        """Where those are who hold this content, each once."""
+        holders = 0
+        for item in self._shelves.variants(bytes.fromhex(content_id.removeprefix(ID_PREFIX))):
+            holders |= item.holders
+        holders &= self._live
+        if self._addresses_at != self.version:
+            self._addresses_at = self.version
+            self._addresses.clear()
+        found = self._addresses.get(holders)
+        if found is None:
+            catalogues = self._catalogues_in(holders)
+            found = tuple(dict.fromkeys(chain.from_iterable(c.peers for c in catalogues)))
+            if len(self._addresses) < _MAX_CROWDS:
+                self._addresses[holders] = found
+        return found
+
     def contents(self) -> Iterator[Known]:
         """Everything that somebody holds; it may change meanwhile, then some may come twice."""
         return (known for known in self.matching("*") if known is not None)
@@ -115,7 +141,7 @@ class Holdings(Stock):
                 if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
                     variants = self._living(self._shelves.variants(item.id))
                     if next((v for v in variants if fits(folded(v.text))), None) is item:
-                        yield self._known(item.id, item.text)
+                        yield self._known(item.id, item.text, variants)
 
     def names_of(self, address: str, most: int) -> tuple[str, ...]:
         """What a peer holds, by name: so many of them at most."""
@@ -145,7 +171,10 @@ class Holdings(Stock):
         if len(items) > MAX_ANSWERS:
             items = self._most_useful(items)
         contents = dict.fromkeys(item.id for item in items)
-        known = [self._known(content, names[content]) for content in list(contents)[:MAX_ANSWERS]]
+        known = [
+            self._known(content, names[content], self._living(self._shelves.variants(content)))
+            for content in list(contents)[:MAX_ANSWERS]
+        ]
         return tuple(sorted(known, key=lambda k: (-k.peers, k.first_heard_at, k.id)))
 
     def _most_useful(self, items: list[Item]) -> list[Item]:
@@ -158,9 +187,10 @@ class Holdings(Stock):
         order = sorted(range(len(items)), key=ranks.__getitem__)
         return [items[number] for number in order]
 
-    def _known(self, content: bytes, name: str) -> Known:
-        """A content that somebody holds, under this name or the most usual one."""
-        items = self._living(self._shelves.variants(content))
+    def _known(self, content: bytes, name: str, items: list[Item]) -> Known:
+        """A content that somebody holds as these, under this name or the most usual one."""
+        if len(items) == 1:
+            return self._known_as(items[0])
         # among names that as many tell, the one of a peer that has fewer for it
         told = Counter(item.holders for item in items)
         items.sort(key=lambda item: (-self._peers(item.holders), told[item.holders]))
@@ -176,4 +206,17 @@ class Holdings(Stock):
             complete=self._peers(complete),
             first_heard_at=min(item.since for item in items),
             names=tuple(dict.fromkeys(item.text for item in items[:MAX_ANSWERS])),
+        )
+
+    def _known_as(self, item: Item) -> Known:
+        """A content that everybody tells alike, as most are."""
+        peers, name = self._peers(item.holders), item.text
+        return Known(
+            id=ID_PREFIX + item.id.hex(),
+            name=name,
+            size=item.size,
+            peers=peers,
+            complete=peers if item.complete else 0,
+            first_heard_at=item.since,
+            names=(name,),
         )

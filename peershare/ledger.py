@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from math import isfinite
 from pathlib import Path
 
@@ -33,6 +34,8 @@ _BLOCK_BYTES = 65_536
 # A chunk name has 255 characters at most, each of them up to ten when escaped.
 _NAME_LIMIT = 600
 _RESULT_LIMIT = 500
+# So many reasons are counted, far more than there are.
+_MOST_CODES = 64
 
 
 class Ledger:
@@ -47,6 +50,8 @@ class Ledger:
         self._wall_clock = wall_clock
         self._failing: set[Path] = set()
         self.lost_lines = 0
+        self.downloads: Counter[str] = Counter()  # lines since the start, by result
+        self.uploads: Counter[str] = Counter()
 
     def record_download(
         self, address: str, chunk: str, size: int, seconds: float, result: str
@@ -55,26 +60,36 @@ class Ledger:
 
         `result` is "ok unverified", or "failed REASON: sentence".
         """
+        _count(self.downloads, result)
         self._record(self._downloads, address, chunk, size, seconds, result)
 
     def record_upload(
         self, address: str, chunk: str, size: int, seconds: float, result: str
     ) -> None:
         """A chunk went to an address, or was cut short; as `record_download`."""
+        _count(self.uploads, result)
         self._record(self._uploads, address, chunk, size, seconds, result)
 
-    def history(self, limit: int) -> tuple[HistoryEntry, ...]:
+    def history(
+        self, limit: int, since: float | None = None, direction: str = ""
+    ) -> tuple[HistoryEntry, ...]:
         """The last `limit` events of both logs, newest first; damaged lines are skipped.
 
-        A file that cannot be read counts as empty.
+        With a `direction` ("download" or "upload") those of one log; `since` (Unix time) ends
+        the search in each log at the first event that is older.  A file that cannot be read
+        counts as empty.
         """
         if limit <= 0:
             return ()
-        found = [
-            *islice(_entries("download", self._downloads), limit),
-            *islice(_entries("upload", self._uploads), limit),
-        ]
-        found.sort(key=lambda entry: datetime.fromisoformat(entry.time), reverse=True)
+        logs = {"download": self._downloads, "upload": self._uploads}
+        found: list[HistoryEntry] = []
+        for name, path in logs.items():
+            if direction in ("", name):
+                entries = _entries(name, path)
+                found += islice(
+                    takewhile(lambda e: since is None or _at(e) >= since, entries), limit
+                )
+        found.sort(key=_at, reverse=True)
         return tuple(found[:limit])
 
     def _record(
@@ -117,6 +132,18 @@ class Ledger:
                 path=path,
                 lost=self.lost_lines,
             )
+
+
+def _at(entry: HistoryEntry) -> float:
+    """When it was, in Unix time."""
+    return datetime.fromisoformat(entry.time).timestamp()
+
+
+def _count(counts: Counter[str], result: str) -> None:
+    """Count a line under "ok", or under the reason why it failed."""
+    kind, _, rest = result.partition(" ")
+    code = kind if kind == "ok" else rest.partition(":")[0] or kind
+    counts[code if code in counts or len(counts) < _MOST_CODES else "other"] += 1
 
 
 def _append(path: Path, line: bytes) -> None:

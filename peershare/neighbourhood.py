@@ -133,6 +133,11 @@ class Neighbourhood(Service):
         """Beacons and catalogues turned away, by reason."""
         return self._hearing.refusals.counts + self._fetcher.refusals.counts
 
+    @property
+    def sent_beacons(self) -> int:
+        """How many were sent since the start."""
+        return self._beacons.sent_datagrams
+
     # -- life
 
     def startService(self) -> None:

@@ -7,46 +7,52 @@ Not for: how the parts are wired (parts), HTTP, flags, terminals.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from peershare import overview
 from peershare.content.names import display
 from peershare.dictionary import Told
-from peershare.download.picture import RateMeter
+from peershare.hello import say_hello
+from peershare.library.files import free_bytes
 from peershare.library.hashing import HashingPool
 from peershare.library.index import Index
-from peershare.library.sharing import Shared, share_file
 from peershare.links import check_addresses, find_links, read_interfaces
-from peershare.settings import CLASSIC_TCP_PORTS, LONGEST_GOOD_INTERVAL_SECONDS, Settings
+from peershare.listing import ContentsList
+from peershare.metering import Metering
+from peershare.news import News
+from peershare.offering import Offering, Writer
+from peershare.settings import Settings
 from peershare.state import StateLock, make_private_folder
 from peershare.status import (
-    ContentsChanged,
+    BlockMap,
     ContentStatus,
+    Counters,
     DownloadStatus,
     Event,
     HistoryEntry,
+    Limits,
     NodeStatus,
     PeerStatus,
+    ShareMode,
     ShareStatus,
     VerifyResult,
 )
 from peershare.timers import Periodic
 from peershare.wiring import World, make_parts
 
-_SHARE_SECONDS = 3.0
-_EVENT_SECONDS = 1.0
+_ROOM_SECONDS = 10.0
 
 
 class Node(MultiService):
@@ -75,20 +81,21 @@ class Node(MultiService):
         self._lock = lock
         self._hashing = hashing
         self._pid = os.getpid()
-        self._observers: list[Callable[[Event], None]] = []
-        self._parts = make_parts(
-            settings, world, index, resume=resume, on_told=self._told, emit=self._emit
+        self._news = News(world.reactor.seconds)
+        parts = self._parts = make_parts(
+            settings, world, index, resume=resume, on_told=self._told, emit=self._news.emit
         )
-        self._upload_meter = RateMeter(world.reactor.seconds())
-        self._metered = 0
-        self._seen = (0, 0)
-        self._ended = threading.Event()  # workers look at it
-        self._events = Periodic(world.reactor, _EVENT_SECONDS, self._emit_contents)
-        parts = self._parts
+        self.guest = parts.guest
+        self._contents = ContentsList(parts)
+        self._offering = Offering(world, parts.library)
+        self._metering = Metering(world.reactor, lambda: overview.totals(parts), self._look)
+        self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_for_room)
+        self._free_bytes = 0
+        self._started_at = 0.0
         # the order of starting; of stopping it is the reverse
         for service in (
             *(parts.library, parts.listening, parts.announcer),
-            *(parts.neighbourhood, parts.downloader),
+            *(parts.neighbourhood, parts.downloader, parts.guest),
         ):
             service.setServiceParent(self)
 
@@ -108,16 +115,21 @@ class Node(MultiService):
         parts.dictionary_file.recall(self._world.wall_clock(), parts.listening.is_another)
         parts.dictionary_file.touch()
         parts.downloader.network_changed()
-        self._events.start()
-        first_scan = parts.library.first_scan.addCallback(lambda _: self._say_hello())
+        self._started_at = self._world.wall_clock()
+        self._offering.start()
+        self._metering.start()
+        self._room.start()
+        self._look_for_room()
+        first_scan = parts.library.first_scan.addCallback(lambda _: say_hello(self.settings, parts))
         first_scan.addErrback(lambda f: self._log.failure("saying hello failed", failure=f))
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             self._log.warn("running as root: a user of its own is safer for a network service")
 
     def stopService(self) -> Deferred[Any]:
         """Stop all parts, cutting transfers; fires when nothing is under way."""
-        self._ended.set()
-        self._events.stop()
+        self._offering.end()
+        self._metering.stop()
+        self._room.stop()
         self._parts.uploader.abort_all()
         self._parts.pool.close()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
@@ -134,51 +146,53 @@ class Node(MultiService):
             self._parts.index.close()
             self._lock.release()
 
-    def _say_hello(self) -> None:
-        """What is shared, where it is announced, how to fetch (where it is served was said)."""
-        settings, count = self.settings, len(self._parts.library.files())
-        self._log.info("sharing {count} files of {share}", count=count, share=settings.share)
-        for link in self._parts.announcer.links:
-            self._log.info(
-                "announcing from {address} to {broadcasts} (UDP {port}) every {seconds:g} s",
-                address=link.address,
-                broadcasts=", ".join(map(str, link.broadcasts)),
-                port=settings.classic_udp_port,
-                seconds=settings.announce_interval_seconds,
-            )
-        if settings.tcp_port not in CLASSIC_TCP_PORTS:
-            self._log.warn(
-                "classic peers look for chunks on TCP 5000 only: on {port} they will not find us",
-                port=settings.tcp_port,
-            )
-        if settings.announce_interval_seconds > LONGEST_GOOD_INTERVAL_SECONDS:
-            self._log.warn("with so long an interval classic peers forget us between announcements")
-        self._log.info("to fetch: peershare get NAME --state {state}", state=settings.state)
-
     # -- what people ask (see `control`)
 
     def node_status(self) -> NodeStatus:
         """The node itself."""
-        now, sent = self._reactor.seconds(), self._parts.uploader.sent_so_far()
-        self._upload_meter.add(sent - self._metered)
-        self._metered = sent
-        return overview.node(self.settings, self._parts, self._upload_meter.rate(now), now)
+        status = overview.node(self.settings, self._parts, self._metering, self._reactor.seconds())
+        return replace(status, free_bytes=self._free_bytes, started_at=self._started_at)
 
     def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
         """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
-        return overview.contents(self._parts, self._reactor.seconds(), pattern)
+        return self._contents.get(self._reactor.seconds(), pattern)
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""
-        return overview.peers(self._parts, self._reactor.seconds())
+        return overview.peers(self._parts, self._metering, self._reactor.seconds())
 
     def downloads(self) -> tuple[DownloadStatus, ...]:
         """Every download of this run."""
         return self._parts.downloader.pictures()
 
-    def history(self, limit: int) -> tuple[HistoryEntry, ...]:
-        """The newest lines of both logs, newest first."""
-        return self._parts.ledger.history(limit)
+    def block_map(self, identifier: str) -> BlockMap:
+        """Which blocks of a download are here, and from whom.  Raises `UnknownDownloadError`."""
+        return self._parts.downloader.block_map(identifier)
+
+    def history(
+        self, limit: int, since: float | None = None, direction: str = ""
+    ) -> tuple[HistoryEntry, ...]:
+        """The newest lines of the logs, newest first; see `Ledger.history`."""
+        return self._parts.ledger.history(limit, since, direction)
+
+    def counters(self) -> Counters:
+        """What has been counted since the start."""
+        return overview.counters(self._parts, self._metering, self._reactor.seconds())
+
+    def limits(self) -> Limits:
+        """How fast it may go."""
+        return Limits(upload=self._parts.giving.rate, download=self._parts.taking.rate)
+
+    def set_limits(self, limits: Limits) -> Limits:
+        """Go that fast from now on, until the end of this run.
+
+        Raises ValueError unless each is None, or finite and at least 1.
+        """
+        for rate in (limits.upload, limits.download):
+            if rate is not None and not 1 <= rate < inf:
+                raise ValueError(f"a limit is at least 1 byte a second, or none: not {rate}")
+        self._parts.giving.rate, self._parts.taking.rate = limits.upload, limits.download
+        return self.limits()
 
     def start_download(
         self, name: str, folder: Path | None, *, sequential: bool = False
@@ -194,32 +208,27 @@ class Node(MultiService):
         """Stop a download, keeping its part file.  Raises `UnknownDownloadError`."""
         return self._parts.downloader.stop(identifier)
 
-    def share(self, path: Path) -> Deferred[ShareStatus]:
-        """Put a file into the share folder; fires once it is announced, or it is clear why not.
+    def pause_download(self, identifier: str) -> DownloadStatus:
+        """Take no more bytes until it is resumed, over restarts; see `Downloader.pause`."""
+        return self._parts.downloader.pause(identifier)
 
-        Fails with `StorageError` or `BadNameError`.
+    def resume_download(self, identifier: str) -> DownloadStatus:
+        """Go on with a download that was paused, or stopped; see `Downloader.resume`."""
+        return self._parts.downloader.resume(identifier)
+
+    def share(self, path: Path, how: ShareMode = ShareMode.AUTO) -> Deferred[ShareStatus]:
+        """Put a regular file into the share folder; fires once it is announced, or clear why not.
+
+        A symbolic link is not followed.  Fails with `StorageError` or `BadNameError`.
         """
-        return Deferred.fromCoroutine(self._share(path))
+        return self._offering.share(path, how)
 
-    async def _share(self, path: Path) -> ShareStatus:
-        library = self._parts.library
-        shared: Shared = await self._world.workers(
-            share_file, path, self.settings.share, self._ended.is_set
-        )
-        file = None
-        deadline = self._reactor.seconds() + _SHARE_SECONDS
-        while file is None and self._reactor.seconds() < deadline:
-            library.rescan()
-            await deferLater(self._reactor, 0.2)
-            file = next((f for f in library.files() if f.path == shared.path), None)
-        return ShareStatus(
-            name=overview.printable(shared.path.name),
-            path=overview.printable(str(shared.path)),
-            size=file.size if file else shared.path.stat().st_size,
-            how=shared.how,
-            chunks=library.chunk_names(file) if file else (),
-            note=overview.share_note(file),
-        )
+    def receive_share(self, name: str, size: int | None = None) -> Writer:
+        """Take a file whose bytes follow into the share folder, as `name` or `name (2)`.
+
+        `size` in bytes, where it is known.  Raises `BadNameError`, `StorageError`.
+        """
+        return self._offering.receive(name, size)
 
     def verify(self, name: str | None) -> Deferred[tuple[VerifyResult, ...]]:
         """Hash what is shared anew (None: all of it); what that shows, by name."""
@@ -227,8 +236,7 @@ class Node(MultiService):
 
     def observe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call this with every event from now on; returns what ends that."""
-        self._observers.append(callback)
-        return lambda: self._observers.remove(callback)
+        return self._news.observe(callback)
 
     # -- wiring
 
@@ -241,20 +249,21 @@ class Node(MultiService):
             self._parts.dictionary_file.touch()
             self._parts.downloader.network_changed()
 
-    def _emit(self, event: Event) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer(event)
-            except Exception:
-                self._log.failure("an observer failed")
+    def _look(self) -> None:
+        """Once a second: say what changed, if anybody wants to know."""
+        now, parts = self._reactor.seconds(), self._parts
+        seen = (parts.dictionary.version, parts.neighbourhood.holdings.version)
+        self._news.lists((*seen, parts.library.file_count), lambda: overview.lists(parts, now))
+        if self._news.anybody:
+            status = self.node_status()
+            busy = parts.downloader.busy or any(map(any, status.rates[-1:]))
+            self._news.node(status, busy=busy)
 
-    def _emit_contents(self) -> None:
-        """Say that the lists changed, if they did."""
-        now, dictionary = self._reactor.seconds(), self._parts.dictionary
-        seen = (dictionary.version, len(self._parts.library.files()))
-        if seen != self._seen:
-            self._seen = seen
-            self._emit(ContentsChanged(len(dictionary.bases(now)), len(dictionary.addresses(now))))
+    def _look_for_room(self) -> None:
+        """Ask how much is free: in a worker, for a disk may be far away."""
+        asked = self._world.workers(free_bytes, self.settings.share)
+        asked.addCallback(partial(setattr, self, "_free_bytes"))
+        asked.addErrback(lambda f: self._log.failure("looking for room failed", failure=f))
 
 
 def use_monotonic_clock(reactor: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _LONGEST_INTERVAL_SECONDS = 86_400.0
+_LARGEST_UPLOAD_BYTES = 4_096 * 10**9
 # Stands for a value of a file that is no text and no number; no option takes it.
 NO_SCALAR = "<neither text nor number>"
 _YES, _NO = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
@@ -66,6 +67,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _control_port(text: str) -> int | None:
+    """A port, 0 for no API at all, or None for any port that is free."""
+    text = text.strip().lower()
+    if text in ("0", "auto"):
+        return 0 if text == "0" else None
+    try:
+        return _port(text)
+    except ValueError:
+        raise ValueError("a port from 1 to 65535 is needed, auto or 0") from None
+
+
 def _ports(text: str) -> tuple[int, ...]:
     ports = tuple(dict.fromkeys(_port(part) for part in text.split(",")))
     if len(ports) > 8:
@@ -88,6 +100,21 @@ def _absent(text: str) -> bool:
     if text.strip().lower() not in _YES + _NO:
         raise ValueError("yes or no is needed")
     return text.strip().lower() in _NO
+
+
+def _size(text: str) -> int:
+    match = _RATE.fullmatch(text.strip())
+    if match is None or text.strip().endswith("/s"):
+        raise ValueError("bytes are needed, with k, M or G if you like: 500M, 2G")
+    size = int(float(match[1]) * _RATE_UNITS[match[2].lower()])
+    if not 1 <= size <= _LARGEST_UPLOAD_BYTES:
+        raise ValueError("a size from 1 byte to 4096G is needed")
+    return size
+
+
+def _present(text: str) -> bool:
+    """The value of a flag."""
+    return not _absent(text)
 
 
 def _interval(text: str) -> float:
@@ -125,8 +152,9 @@ OPTIONS: tuple[Option, ...] = (
         "control-port",
         "control_port",
         "PORT",
-        "port of the local API, on loopback (default 5002, another if it is taken)",
-        _port,
+        "port of the local API and its page, on loopback (default 5002, another if it is taken;"
+        " auto: any that is free; 0: no API, so that no client can ask this node)",
+        _control_port,
     ),
     Option(
         "classic-udp-port",
@@ -176,5 +204,35 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
         "seconds between two announcements (default 60)",
         _interval,
+    ),
+    Option(
+        "guest",
+        "guest",
+        "",
+        "serve a page to browsers of this network, so that a phone can fetch what is shared here:"
+        " plain HTTP, for whoever has its link (see peershare guest)",
+        _present,
+    ),
+    Option("guest-port", "guest_port", "PORT", "TCP port of the guest page (default 5080)", _port),
+    Option(
+        "guest-upload",
+        "guest_upload",
+        "",
+        "with --guest: take files from guests; each waits until you accept or refuse it",
+        _present,
+    ),
+    Option(
+        "guest-upload-limit",
+        "guest_upload_limit_bytes",
+        "SIZE",
+        "the largest file that a guest may send; four times as much may wait (default 1G)",
+        _size,
+    ),
+    Option(
+        "guest-inbox",
+        "guest_inbox",
+        "DIR",
+        "the folder of what guests sent and you accepted (default: Inbox in the share folder)",
+        _path,
     ),
 )

@@ -35,7 +35,7 @@ class Settings:
     addresses: tuple[IPv4Address, ...] = ()  # empty: every interface that is fit for it
     broadcasts: tuple[IPv4Address, ...] = ()  # empty: each interface's own
     tcp_port: int = 5000
-    control_port: int = 5002
+    control_port: int | None = 5002  # 0: no local API at all; None: any port that is free
     classic: bool = True  # False: nothing classic is announced or heard
     classic_udp_port: int = 5001
     beacon_udp_port: int | None = None  # None: the number of the TCP port
@@ -43,11 +43,21 @@ class Settings:
     download_limit_bytes_per_second: float | None = None
     classic_ports: tuple[int, ...] = CLASSIC_TCP_PORTS
     announce_interval_seconds: float = 60.0
+    guest: bool = False  # whether there is a page for browsers of the network
+    guest_port: int = 5080
+    guest_upload: bool = False  # whether guests may send files
+    guest_upload_limit_bytes: int = 1_000_000_000
+    guest_inbox: Path | None = None  # None: `Inbox` in the share folder
 
     @property
     def beacon_port(self) -> int:
         """The UDP port of native beacons."""
         return self.tcp_port if self.beacon_udp_port is None else self.beacon_udp_port
+
+    @property
+    def inbox(self) -> Path:
+        """Where files from guests go."""
+        return self.share / "Inbox" if self.guest_inbox is None else self.guest_inbox
 
 
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -105,6 +115,15 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             f"--beacon-port and --classic-udp-port: both are {settings.beacon_port}; they must"
             " differ: a classic peer dies of a beacon"
+        )
+    if settings.guest and settings.guest_port in (settings.tcp_port, settings.control_port):
+        raise SettingsError(
+            f"--guest-port: {settings.guest_port} is --port or --control-port too; they must differ"
+        )
+    if settings.guest and settings.inbox == share:
+        raise SettingsError(
+            f"--guest-inbox: {share} is the share folder: what guests send would be shared on;"
+            " name a folder of its own"
         )
     if settings.tcp_port == settings.control_port:
         raise SettingsError(

@@ -21,6 +21,7 @@ class DownloadState(StrEnum):
     BLOCKED = "blocked"  # our own disk is in the way; goes on by itself when it is not
     FINISHING = "finishing"  # all five chunks are here and are being joined and named
     DONE = "done"
+    PAUSED = "paused"  # by the user; nobody gives to it, the part is kept and still served
     STOPPED = "stopped"  # by the user; the part file is kept for next time
     FAILED = "failed"
 
@@ -69,9 +70,37 @@ class DownloadStatus(Struct, frozen=True, kw_only=True):
     idle_seconds: float  # since the last byte arrived (or since the start)
     elapsed_seconds: float
     verified: bool  # whether every byte is checked; False for what comes by the classic protocol
+    block_size: int = 0  # 0 for a classic download, and while the size is not known
 
 
-class ContentStatus(Struct, frozen=True, kw_only=True):
+# What one byte of a block map says; what is above stands for `sources[byte - CELL_SOURCES]`.
+CELL_MISSING = 0
+CELL_ARRIVING = 1
+CELL_HELD = 2  # held, and nobody remembers from whom: of a former run, or our own disk
+CELL_SOURCES = 3
+MAX_CELLS = 4_096
+MAX_SOURCES = 250
+OTHER_SOURCES = "others"
+
+
+class BlockMap(Struct, frozen=True, kw_only=True):
+    """Which blocks of a download are here, and from whom.
+
+    `cells` is base64 of one byte a cell: see `CELL_MISSING` and those after it.  Of more than
+    `MAX_CELLS` blocks, neighbours share a cell, which is held once all of them are, by the giver
+    of its first block, and in flight while any of them is.  The cells of a classic download are
+    its five chunks.
+    """
+
+    download: str  # its id
+    block_size: int  # bytes; 0 for a classic download, and while the size is not known
+    blocks_per_cell: int
+    count: int  # cells
+    sources: tuple[str, ...]  # addresses in the order of their first gift; the last "others"
+    cells: str
+
+
+class ContentStatus(Struct, frozen=True, kw_only=True, gc=False):
     """One content on the network, or one of our own files."""
 
     name: str
@@ -81,6 +110,8 @@ class ContentStatus(Struct, frozen=True, kw_only=True):
     complete: bool  # all of it is had by somebody
     shared: bool  # we have it ourselves
     size: int | None = None  # None for what only classic peers tell
+    downloading: bool = False  # it is being downloaded right now, or waits to be
+    verified: bool = False  # it has an id, so that every byte of it can be checked
 
 
 class ContentChoice(Struct, frozen=True, kw_only=True):
@@ -105,6 +136,10 @@ class PeerStatus(Struct, frozen=True, kw_only=True):
     taken: int  # bytes it took from us since our start
     native: bool = False  # it speaks our own protocol, and has proven that its address is its own
     count: int = 0  # how many contents it has, where it is native
+    tcp_port: int = 0  # where it takes sessions, where it is native; 0 nowhere, or not known
+    download_rate: float = 0.0  # from it to us, over the last seconds
+    upload_rate: float = 0.0  # from us to it
+    problem: str = ""  # why nothing is downloaded from it right now, "" where nothing is wrong
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
@@ -131,6 +166,32 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     download_limit: float | None = None
     refused: dict[str, int]  # datagrams and connections turned away, by reason
     problems: tuple[str, ...]  # sentences
+    rates: tuple[tuple[float, float], ...] = ()  # (download, upload) a second; oldest first, <= 60
+    reactor_delay: float = 0.0  # by how much a timer was late at most, in the last minute
+    free_bytes: int = 0  # of the file system of the share folder
+    started_at: float = 0.0
+    guest: str = ""  # the link of the guest page, "" while there is none
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How fast it may go, in bytes per second, at least 1; None: as fast as it can."""
+
+    upload: float | None
+    download: float | None
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    """What has been counted since the start; all but `peers` and `reactor_delay` only grow."""
+
+    downloaded_bytes: int
+    uploaded_bytes: int
+    downloads: dict[str, int]  # lines of the download log, by result: "ok", or why it failed
+    uploads: dict[str, int]  # lines of the upload log, likewise
+    peers: int  # that are known right now
+    refused: dict[str, int]  # datagrams and connections turned away, by reason
+    announcements: int  # datagrams of the classic protocol that were sent
+    beacons: int  # datagrams of our own protocol that were sent
+    reactor_delay: float  # by how much a timer was late at most, in the last minute
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
@@ -151,7 +212,7 @@ class ShareStatus(Struct, frozen=True, kw_only=True):
     name: str
     path: str
     size: int
-    how: str  # "linked", "copied" or "already there"
+    how: str  # "linked", "copied", "received" or "already there"
     chunks: tuple[str, ...]  # the names it will be announced under; empty where it cannot be
     note: str  # why it is not announced, or ""
 
@@ -165,6 +226,14 @@ class VerifyResult(Struct, frozen=True, kw_only=True):
     state: str  # "unchanged", "changed", "new" (it was never hashed before) or "unreadable"
     size: int
     detail: str  # one sentence, "" where there is nothing to say
+
+
+class ShareMode(StrEnum):
+    """How a file gets into the share folder."""
+
+    AUTO = "auto"  # a link, or a copy where there can be none
+    LINK = "link"  # a hard link: no room is needed, and what is changed there changes here
+    COPY = "copy"
 
 
 class NoticeKind(StrEnum):
@@ -195,8 +264,14 @@ class Notice(Struct, frozen=True, kw_only=True, tag="notice"):
 class ContentsChanged(Struct, frozen=True, tag="contents"):
     """The list of contents or of peers changed (at most one a second); ask for it anew."""
 
-    contents: int
+    contents: int  # what is told; by several native peers: once for each
     peers: int
 
 
-Event = DownloadChanged | Notice | ContentsChanged
+class NodeChanged(Struct, frozen=True, tag="node"):
+    """The node looks different: once a second while bytes move, else at most every 5 s."""
+
+    node: NodeStatus
+
+
+Event = DownloadChanged | Notice | ContentsChanged | NodeChanged

@@ -107,6 +107,14 @@ class UploaderFactory(Factory):
         """Bytes sent since our start, by what is under way too."""
         return self.sent_bytes + sum(protocol.sent for protocol in self._connections)
 
+    def taken_so_far(self) -> Counter[str]:
+        """Bytes that each address took since our start, by what is under way too."""
+        taken = self.taken.copy()
+        for protocol, host in self._connections.items():
+            if protocol.sent:
+                taken[host] += protocol.sent
+        return taken
+
     def abort_all(self) -> None:
         """Cut every connection: the service ends."""
         for protocol in tuple(self._connections):

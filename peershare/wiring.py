@@ -24,6 +24,8 @@ from peershare.download.dialling import Dialler
 from peershare.download.manager import Downloader
 from peershare.download.swarm.context import SwarmContext
 from peershare.download.swarm.pool import SessionPool
+from peershare.guest.making import Surroundings, make_guest
+from peershare.guest.server import GuestService
 from peershare.holdings import Holder
 from peershare.identity import Identity
 from peershare.ledger import Ledger
@@ -70,6 +72,9 @@ class Parts:
     listening: Listening
     pool: SessionPool
     downloader: Downloader
+    guest: GuestService
+    taking: TokenBucket  # what comes in by downloads
+    giving: TokenBucket  # what goes out by uploads
 
 
 def make_parts(
@@ -120,9 +125,10 @@ class _Wiring:
         announcer = self._announcer()
         discovery = self._discovery(on_told)
         taking = TokenBucket(settings.download_limit_bytes_per_second, self.clock)
+        giving = TokenBucket(settings.upload_limit_bytes_per_second, self.clock)
         pool = SessionPool(reactor, self._hello, taking, self._bind_address, self._given)
         self.neighbourhood = self._neighbourhood(pool)
-        uploader = self._uploader()
+        uploader = self._uploader(giving)
         self.listening = Listening(
             reactor,
             settings,
@@ -156,6 +162,9 @@ class _Wiring:
             listening=self.listening,
             pool=pool,
             downloader=self.downloader,
+            guest=self._guest(uploader, emit),
+            taking=taking,
+            giving=giving,
         )
 
     # -- the parts
@@ -198,11 +207,8 @@ class _Wiring:
         self.library.on_change(neighbourhood.shares_changed, classic=False)
         return neighbourhood
 
-    def _uploader(self) -> UploaderFactory:
-        world, bucket = (
-            self.world,
-            TokenBucket(self.settings.upload_limit_bytes_per_second, self.clock),
-        )
+    def _uploader(self, bucket: TokenBucket) -> UploaderFactory:
+        world = self.world
         self.serving = Serving(
             world.reactor,
             self.library,
@@ -238,6 +244,14 @@ class _Wiring:
             port_of=self._port_of,
         )
         return swarm, Chooser(self.library, self.neighbourhood.holdings, self.clock)
+
+    def _guest(self, uploader: UploaderFactory, emit: Callable[[Event], None]) -> GuestService:
+        world = self.world
+        given = Surroundings(
+            world.reactor, world.workers, world.random, world.wall_clock, self.library, self.ledger
+        )
+        links, in_order = lambda: self.listening.links, self.downloader.fetch_in_order
+        return make_guest(self.settings, given, self.serving, uploader, links, in_order, emit)
 
     # -- what they ask of each other
 

@@ -21,14 +21,17 @@ PLUGIN = ROOT / "twisted" / "plugins" / "peershare_plugin.py"
 # Which block from whom.
 SCHEDULING = tuple(
     f"download.swarm.{name}"
-    for name in ("scheduler", "machine", "rarity", "windows", "giver", "flights", "budget")
+    for name in (
+        *("scheduler", "order", "machine", "rarity", "windows", "giver", "givers", "flights"),
+        "budget",
+    )
 )
 # Lowest first.  A name stands for the module and, if it is a package, for all in it, unless a
 # longer name says otherwise.
 FLOORS = (
     (
         *("errors", "status", "settings", "options", "content", "throttle", "links", "pace"),
-        *("admission", "timers"),
+        *("admission", "timers", "metering"),
     ),
     ("wire",),
     (
@@ -38,21 +41,23 @@ FLOORS = (
     ),
     (
         *("announcer", "discovery", "beacons", "hearing", "catalogues", "neighbourhood"),
-        *("uploader", "serving", "sending", "udp", "refusals", "download"),
+        *("uploader", "serving", "sending", "udp", "refusals", "download", "guest"),
     ),
-    ("node", "wiring", "listening", "overview"),
+    ("node", "wiring", "listening", "overview", "listing", "news", "offering", "hello"),
     ("control",),
-    ("tap", "client", "__main__"),
+    ("tap", "client", "doctor", "__main__"),
 )
 # These do no input or output and know no reactor: bytes and values in, values out.
 PURE = (
     *("content", "wire", "dictionary", "pairs", "resolving", "throttle", "pace", "admission"),
     *("errors", "status", "settings", "options", "links", "download.plan", "download.rounds"),
     *("download.machine", "neighbours", "holdings", "stock", "shelves", "serving.steering"),
+    *("doctor.judging", "doctor.allowing", "doctor.checks", "doctor.evidence", "doctor.rulesets"),
     *SCHEDULING,
+    *("guest.request", "guest.ranges", "guest.naming", "guest.multipart", "guest.qr"),
 )
 # Where the wall clock is handed out; durations are measured with the reactor's.
-WALL_CLOCK = ("node", "tap", "client")
+WALL_CLOCK = ("node", "tap", "client", "doctor.command")
 MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 50
 

@@ -263,6 +263,19 @@ class PeersTests(HoldingsTestCase):
         self.assertEqual(self.holdings.holders("nonsense"), ())
         self.assertEqual(self.holdings.holders(content("y")), ())
 
+    def test_where_they_are(self) -> None:
+        """The addresses of those who hold it are those of this moment, each once."""
+        identifier = content("x")
+        self.assertEqual(self.holdings.addresses(identifier), ())
+        self.give(A, entry("x"), entry("other name", "x"), entry("y"))
+        self.give(B, entry("x", complete=False))
+        self.assertEqual(set(self.holdings.addresses(identifier)), {A, B})
+        self.assertEqual(len(self.holdings.addresses(identifier)), 2)
+        self.assertEqual(self.holdings.addresses(content("y")), (A,))
+        self.holdings.detach(A)
+        self.assertEqual(self.holdings.addresses(identifier), (B,))
+        self.assertEqual(self.holdings.addresses(content("y")), ())
+
     def test_a_catalogue_that_is_known(self) -> None:
         """Equal catalogues are kept once, and need not be fetched."""
         digest = self.give(A, entry("x"))
@@ -446,6 +459,8 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual({h.address for h in holders}, having)
         self.assertEqual({h.address for h in holders if h.complete}, complete)
         self.assertEqual(len(holders), len(having))
+        addresses = holdings.addresses(identifier)
+        self.assertEqual((set(addresses), len(addresses)), (having, len(having)))
         for name in known.names:
             self.assertIn(identifier, [k.id for k in holdings.lookup(name)])
 

@@ -310,3 +310,47 @@ class HistoryTests(LedgerTestCase):
         self.assertLess(abs(entry.seconds - seconds), 0.001)
         moment = datetime.fromisoformat(entry.time)
         self.assertLess(abs(moment.timestamp() - self.now), timedelta(seconds=0.01).total_seconds())
+
+
+class ChoosingTests(LedgerTestCase):
+    """Which events are asked for, and how all of them are counted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(1, 6):
+            self.download(f"forest_{number}")
+            self.ledger.record_upload("198.18.0.3", f"bee_{number}", 5, 1.0, "ok")
+
+    def test_of_one_direction(self) -> None:
+        """Those of one log, as many as are wanted."""
+        found = self.ledger.history(3, direction="upload")
+        self.assertEqual([entry.chunk for entry in found], ["bee_5", "bee_4", "bee_3"])
+        self.assertEqual(
+            {e.direction for e in self.ledger.history(9, direction="download")}, {"download"}
+        )
+
+    def test_since_a_time(self) -> None:
+        """What is as old or younger, of both logs."""
+        found = self.ledger.history(100, START + 4)
+        self.assertEqual(
+            {entry.chunk for entry in found}, {"forest_4", "bee_4", "forest_5", "bee_5"}
+        )
+        self.assertEqual(self.ledger.history(100, START + 6), ())
+        self.assertEqual(len(self.ledger.history(3, START)), 3)
+        self.assertEqual(len(self.ledger.history(100, START + 5, "upload")), 1)
+
+    def test_counted_by_result(self) -> None:
+        """All that went well together, what failed by its reason."""
+        self.download(result="failed reset: cut the connection after 5 bytes")
+        self.download(result="failed stalled: sent nothing")
+        self.download(result="ok verified: 7 blocks")
+        self.download(result="odd")
+        self.assertEqual(self.ledger.downloads, {"ok": 6, "reset": 1, "stalled": 1, "odd": 1})
+        self.assertEqual(self.ledger.uploads, {"ok": 5})
+
+    def test_reasons_without_end(self) -> None:
+        """Only so many are counted by name."""
+        for number in range(100):
+            self.download(result=f"failed reason{number}: x")
+        self.assertLessEqual(len(self.ledger.downloads), 65)
+        self.assertEqual(sum(self.ledger.downloads.values()), 105)

@@ -182,7 +182,8 @@ class HearingTests(NodeTestCase):
         self.hear(A, "bee_1", "forest_1")
         self.hear(B, "bee_1")
         self.reactor.pump([0.25] * 12)
-        self.assertEqual(self.events, [ContentsChanged(2, 2)])
+        lists = [event for event in self.events if isinstance(event, ContentsChanged)]
+        self.assertEqual(lists, [ContentsChanged(2, 2)])
 
 
 class AskingTests(NodeTestCase):

@@ -32,6 +32,11 @@ GOOD: dict[str, tuple[str, object]] = {
     "download-limit": ("2M", 2_000_000.0),
     "classic-ports": ("5000,8000,9000", (5000, 8000, 9000)),
     "announce-interval": ("12.5", 12.5),
+    "guest": ("yes", True),
+    "guest-port": ("6080", 6080),
+    "guest-upload": ("yes", True),
+    "guest-upload-limit": ("2.5M", 2_500_000),
+    "guest-inbox": ("/srv/inbox", Path("/srv/inbox")),
 }
 FIELDS = {option.name: option.field for option in OPTIONS}
 
@@ -79,8 +84,14 @@ class SourcesTests(SettingsTestCase):
             download_limit_bytes_per_second=None,
             classic_ports=(5000, 8000),
             announce_interval_seconds=60.0,
+            guest=False,
+            guest_port=5080,
+            guest_upload=False,
+            guest_upload_limit_bytes=1_000_000_000,
+            guest_inbox=None,
         )
         self.assertEqual(settings, expected)
+        self.assertEqual(settings.inbox, Path.home() / "Peershare" / "Inbox")
 
     def test_frozen(self) -> None:
         """Settings do not change after they were made."""
@@ -235,9 +246,19 @@ class ValueTests(SettingsTestCase):
     def test_ports(self) -> None:
         """A port is a number from 1 to 65535."""
         for name in ("port", "control-port", "classic-udp-port", "classic-ports"):
-            for text in ("0", "65536", "-1", "", "5000.0", "0x10", "５０００", "99999999999"):
+            for text in ("00", "65536", "-1", "", "5000.0", "0x10", "５０００", "99999999999"):
                 self.assertIn("port", self.refused({name: [text]}))
+            if name != "control-port":
+                self.assertIn("port", self.refused({name: ["0"]}))
         self.assertEqual(load_settings({"port": ["65535"]}, {}).tcp_port, 65_535)
+
+    def test_control_port(self) -> None:
+        """The local API can be off, or take any port that is free."""
+        for text, expected in (("0", 0), ("auto", None), (" AUTO ", None), ("1", 1)):
+            self.assertEqual(load_settings({"control-port": [text]}, {}).control_port, expected)
+        config = self.file("control-port = 0")
+        self.assertEqual(load_settings({}, {}, config).control_port, 0)
+        self.assertIn("auto", self.refused({"control-port": ["any"]}))
 
     def test_classic_ports(self) -> None:
         """Ports to try are separated by commas, each counts once, in the order given."""
@@ -303,6 +324,21 @@ class ValueTests(SettingsTestCase):
             self.assertTrue(str(error).startswith("--"))
 
 
+class SizeTests(SettingsTestCase):
+    def test_sizes(self) -> None:
+        """Bytes, with a unit; a rate is none, and neither is nothing."""
+        for text, size in (
+            ("1", 1),
+            ("10k", 10_000),
+            ("1.5 MB", 1_500_000),
+            ("4096G", 4096 * 10**9),
+        ):
+            settings = load_settings({"guest-upload-limit": [text]}, {})
+            self.assertEqual(settings.guest_upload_limit_bytes, size)
+        for text in ("0", "0.5", "-1", "", "1M/s", "5000G", "many", "nan"):
+            self.assertIn("guest-upload-limit", self.refused({"guest-upload-limit": [text]}))
+
+
 class TogetherTests(SettingsTestCase):
     def test_one_folder(self) -> None:
         """The state folder is not the share folder."""
@@ -326,3 +362,14 @@ class TogetherTests(SettingsTestCase):
         self.assertIn("differ", self.refused({"port": ["6000"], "control-port": ["6000"]}))
         self.assertIn("differ", self.refused({"port": ["5002"]}))
         load_settings({"port": ["5001"], "beacon-port": ["5000"]}, {})
+
+    def test_guests(self) -> None:
+        """Their page has a port of its own; what they send is not shared on by itself."""
+        guest = {"guest": ["yes"]}
+        self.assertIn("differ", self.refused({**guest, "guest-port": ["5000"]}))
+        self.assertIn("differ", self.refused({**guest, "guest-port": ["5002"]}))
+        load_settings({"guest-port": ["5000"]}, {})
+        line = self.refused({**guest, "share": ["/srv"], "guest-inbox": ["/srv/x/.."]})
+        self.assertIn("shared on", line)
+        inside = load_settings({**guest, "share": ["/srv"]}, {})
+        self.assertEqual(inside.inbox, Path("/srv/Inbox"))

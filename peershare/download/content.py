@@ -7,24 +7,25 @@ Not for: several downloads (manager), or how it looks to people (picture).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from peershare.dictionary import Found
 from peershare.download.attempt import Attempt
 from peershare.download.context import DownloadContext, Progress
-from peershare.download.machine import download_machine
-from peershare.download.picture import classic_progress
+from peershare.download.machine import Facts, download_machine
+from peershare.download.picture import chunk_map, classic_progress
 from peershare.download.plan import ChunkPlan
 from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
+from peershare.download.running import RunningDownload
 from peershare.download.storing import PartStore
 from peershare.errors import LocalError, PeerError, StorageError
-from peershare.status import FINAL_STATES, DownloadState
-from peershare.timers import Alarm
+from peershare.status import BlockMap, DownloadState
 from peershare.wire.request import encode_request
 
 DISK_RETRY_SECONDS = 5.0
@@ -32,47 +33,26 @@ DISK_RETRY_SECONDS = 5.0
 HURRY_SECONDS = 1.0
 
 
-class ContentDownload:
+class ContentDownload(RunningDownload):
     """The Actions of the machine; see the module."""
 
-    _log = Logger()
+    _machine: Facts
 
     def __init__(
         self, context: DownloadContext, identifier: int, plan: ChunkPlan, store: PartStore
     ) -> None:
-        self.id = str(identifier)
-        self.content = ""  # the classic protocol knows no ids
-        self.name = store.name
+        super().__init__(context, identifier, store.name, "")  # the classic protocol has no ids
         self.plan = plan
         self.store = store
-        self._context = context
-        self._reactor = context.reactor
         self._machine = download_machine(self)
         self._report = Report(self.name, context.ledger, partial(context.tell, self))
         self._rounds = Rounds(plan, context.dialler.busy)
         self._choice: Choice | None = None
         self._attempt: Attempt | None = None
-        self._alarm = Alarm(self._reactor)
         self._extension = ""
-        self.state = DownloadState.SEARCHING
-        self.problem = ""
         self._blocked = False  # by our disk, since the last chunk
-        self.path = ""
-        self.given: dict[str, int] = {}
-        self.started_at = self._reactor.seconds()
-        self.progress_at = self.started_at
-        self.finished_at: float | None = None
-        self.ended: Deferred[None] = Deferred()  # fires when nothing of it is under way
 
     # -- what the manager says
-
-    def begin(self) -> None:
-        """Start, or go on with what a former run left."""
-        self._machine.begun()
-
-    def stop(self) -> None:
-        """End; the part is kept for next time."""
-        self._machine.stopped()
 
     def network_changed(self) -> None:
         """Go on if somebody was heard whom this round has not tried."""
@@ -88,27 +68,35 @@ class ContentDownload:
         attempt = self._attempt
         return classic_progress(self.plan, attempt if attempt and attempt.receiving else None)
 
+    def blocks(self) -> BlockMap:
+        """Which chunks are here, and from whom."""
+        return chunk_map(self.id, self.progress().chunks)
+
+    def problems(self) -> dict[str, str]:
+        """Why each address that failed in this round did."""
+        return dict(pair for tried in self._rounds.tried.values() for pair in tried.items())
+
     # -- choosing
 
     def check(self) -> None:
         """Action: see what a former run left."""
-        checked = self.store.check()
-        checked.addCallbacks(lambda _: self._machine.checked(), self._failed)
-        checked.addErrback(self._log_failure)
+        self._do(self.store.check(), lambda _: self._machine.checked())
 
     def choose(self) -> None:
         """Action: the next chunk and address."""
         self._alarm.clear()
-        moving, self.store.moving = self.store.moving, None
+        moving = self.store.moving
         if moving is None:
             self._choose()
         else:
-            moving.addCallback(lambda _: self._choose())
+            moving.addCallback(self._this_turn(lambda _: self._moved()))
             moving.addErrback(self._log_failure)
 
+    def _moved(self) -> None:
+        self.store.moving = None
+        self._choose()
+
     def _choose(self) -> None:
-        if self.state in FINAL_STATES:
-            return  # stopped while a chunk was moved
         disk = self.store.take_error()
         if disk is not None:
             self._machine.disk_failed(disk)
@@ -132,7 +120,7 @@ class ContentDownload:
 
     def _find(self) -> Found:
         """Who has what; a name that has become ambiguous is a problem shown, and finds nobody."""
-        found, problem = self._context.find(self.name)
+        found, problem = self._common.find(self.name)
         self.problem = problem or self.problem
         self._extension = found.extension or self._extension
         return found
@@ -149,35 +137,28 @@ class ContentDownload:
             self._failed(Failure())
             return
         self._attempt = Attempt(choice, request, sink, self._reactor.seconds())
-        dialled = self._attempt.dial(self._context.dialler)
-        dialled.addCallbacks(lambda _: self._machine.connected(), self._failed)
-        dialled.addErrback(self._log_failure)
+        self._do(self._attempt.dial(self._common.dialler), lambda _: self._machine.connected())
 
     def ask(self) -> None:
         """Action: request the chunk."""
-        if self._attempt is None:
-            return
-        asked = self._attempt.ask(self.plan.chunk_size, self._progress)
-        asked.addCallback(self._stream_ended)
-        asked.addErrback(self._failed)
-        asked.addErrback(self._log_failure)
+        if self._attempt is not None:
+            asked = self._attempt.ask(self.plan.chunk_size, self._progress)
+            self._do(asked, self._stream_ended)
 
     def _progress(self, count: int) -> None:
-        self.progress_at = self._reactor.seconds()
         if self._attempt is not None:
-            address = self._attempt.address
-            self.given[address] = self.given.get(address, 0) + count
-            self._context.received(self, address, count)
-        self._context.changed(self)
+            self._came(self._attempt.address, count)
+        self._common.changed(self)
 
     def _stream_ended(self, length: int) -> None:
-        """The stream has ended in order: judge its length.  Raises `PeerError`."""
+        """The stream has ended in order: judge its length."""
         if self._attempt is None:
             return
         misfit = self.plan.misfit(self._attempt.number, length)
         if misfit is not None:
-            raise misfit
-        self._machine.chunk_arrived()
+            self._machine.attempt_failed(misfit)
+        else:
+            self._machine.chunk_arrived()
 
     def keep(self) -> None:
         """Action: the chunk fits; store it beside what follows."""
@@ -189,7 +170,7 @@ class ContentDownload:
         self.plan.accept(number, length, address)
         self.store.keep(number, at_front)
         self._rounds.arrived(number, address)
-        self._context.dictionary.contacted(address)
+        self._common.dictionary.contacted(address)
         self.problem, self._blocked = "", False
         self._report.arrived(number, address, length, self._reactor.seconds() - attempt.started)
 
@@ -240,6 +221,25 @@ class ContentDownload:
         self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
         self._show(DownloadState.BLOCKED)
 
+    # -- pausing
+
+    def look(self) -> None:
+        """Action: it begins paused; what a former run left is offered all the same."""
+        self._show(DownloadState.PAUSED)
+        self.store.check().addErrback(self._not_offered)
+
+    def suspend(self) -> None:
+        """Action: let go of whom we are asking."""
+        self._let_go()
+        self._blocked, self.problem = False, ""
+        self._show(DownloadState.PAUSED)
+
+    def _let_go(self) -> None:
+        self._end_turn()
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.let_go()
+
     # -- the end
 
     def join(self) -> None:
@@ -264,10 +264,7 @@ class ContentDownload:
 
     def halt(self) -> None:
         """Action: let go of everything but the part file."""
-        self._alarm.clear()
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.let_go()
+        self._let_go()
         self._end(DownloadState.STOPPED)
 
     def _end(self, state: DownloadState) -> None:
@@ -278,6 +275,11 @@ class ContentDownload:
         closed.addCallback(lambda _: self._alarm.clear())
         closed.chainDeferred(self.ended)
 
+    def _do(self, work: Deferred[Any], answer: Callable[[Any], None]) -> None:
+        """Answer the machine with what comes of this, in whichever way, in this turn."""
+        work.addCallbacks(self._this_turn(answer), self._this_turn(self._failed))
+        work.addErrback(self._log_failure)
+
     def _failed(self, failure: Failure) -> None:
         """Their fault, ours (the disk), or a bug: that is logged, and blames nobody."""
         failed = failure.value
@@ -285,15 +287,5 @@ class ContentDownload:
             return  # by halt
         if isinstance(failed, PeerError):
             self._machine.attempt_failed(failed)
-            return
-        if not isinstance(failed, LocalError):
-            self._log_failure(failure)
-            failed = StorageError(f"an internal error, see the service's log: {failed}")
-        self._machine.disk_failed(failed)
-
-    def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("download {id} failed unexpectedly", failure=failure, id=self.id)
-
-    def _show(self, state: DownloadState) -> None:
-        self.state = state
-        self._context.changed(self)
+        else:
+            self._machine.disk_failed(self._ours(failure))

@@ -13,7 +13,7 @@ from peershare.dictionary import ContentDictionary, Found
 from peershare.download.dialling import Dialler
 from peershare.errors import AmbiguousNameError
 from peershare.ledger import Ledger
-from peershare.status import ChunkStatus, DownloadState, NoticeKind
+from peershare.status import BlockMap, ChunkStatus, DownloadState, NoticeKind
 
 _NOBODY = Found(extension="", sources=((),) * CHUNK_COUNT)
 
@@ -26,6 +26,7 @@ class Progress:
     received: int
     size: int | None
     givers: tuple[str, ...]  # the addresses that give right now
+    block_size: int = 0  # 0 where there are no blocks, or their size is not known
 
 
 class Download(Protocol):
@@ -46,6 +47,12 @@ class Download(Protocol):
     def begin(self) -> None:
         """Start, or go on with what a former run left."""
 
+    def pause(self) -> None:
+        """Take no bytes; instead of `begin`: offer what a former run left, and do no more."""
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+
     def stop(self) -> None:
         """End; the part is kept for next time."""
 
@@ -57,6 +64,12 @@ class Download(Protocol):
 
     def progress(self) -> Progress:
         """How far it is."""
+
+    def blocks(self) -> BlockMap:
+        """Which blocks are here, and from whom."""
+
+    def problems(self) -> dict[str, str]:
+        """Why each address that failed lately did."""
 
 
 @dataclass(frozen=True)

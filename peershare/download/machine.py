@@ -58,6 +58,12 @@ class Actions(Protocol):
     def succeed(self) -> None:
         """It is done."""
 
+    def look(self) -> None:
+        """It begins paused: offer to others what a former run left; no answer."""
+
+    def suspend(self) -> None:
+        """Let go of connection and timers, keep everything for going on; no answer."""
+
     def halt(self) -> None:
         """Let go of connection and timers, keep the part; no answer."""
 
@@ -107,6 +113,12 @@ class Facts(Protocol):
     def joined(self) -> None:
         """The file has its final name."""
 
+    def paused(self) -> None:
+        """The user wants no bytes of it for now."""
+
+    def resumed(self) -> None:
+        """The user wants it to go on."""
+
     def stopped(self) -> None:
         """The user wants it no more, or the node ends."""
 
@@ -121,6 +133,7 @@ receiving = _builder.state("receiving")
 searching = _builder.state("searching for somebody")
 resting = _builder.state("resting before the next round")
 blocked = _builder.state("blocked by our disk")
+paused = _builder.state("paused by the user")
 joining = _builder.state("joining the chunks")
 leaving = _builder.state("joining the chunks and ending then")
 done = _builder.state("done")
@@ -129,6 +142,7 @@ halted = _builder.state("halted")
 
 @new.upon(Facts.begun).to(checking)
 @blocked.upon(Facts.rested).to(checking)
+@paused.upon(Facts.resumed).to(checking)
 def _check(facts: Facts, actions: Actions) -> None:
     actions.check()
 
@@ -198,6 +212,22 @@ def _succeed(facts: Facts, actions: Actions) -> None:
     actions.succeed()
 
 
+@new.upon(Facts.paused).to(paused)
+def _look(facts: Facts, actions: Actions) -> None:
+    actions.look()
+
+
+@checking.upon(Facts.paused).to(paused)
+@choosing.upon(Facts.paused).to(paused)
+@connecting.upon(Facts.paused).to(paused)
+@receiving.upon(Facts.paused).to(paused)
+@searching.upon(Facts.paused).to(paused)
+@resting.upon(Facts.paused).to(paused)
+@blocked.upon(Facts.paused).to(paused)
+def _suspend(facts: Facts, actions: Actions) -> None:
+    actions.suspend()
+
+
 @new.upon(Facts.stopped).to(halted)
 @checking.upon(Facts.stopped).to(halted)
 @choosing.upon(Facts.stopped).to(halted)
@@ -206,6 +236,7 @@ def _succeed(facts: Facts, actions: Actions) -> None:
 @searching.upon(Facts.stopped).to(halted)
 @resting.upon(Facts.stopped).to(halted)
 @blocked.upon(Facts.stopped).to(halted)
+@paused.upon(Facts.stopped).to(halted)
 @leaving.upon(Facts.chunk_lost).to(halted)
 def _halt(facts: Facts, actions: Actions) -> None:
     actions.halt()
@@ -216,17 +247,17 @@ def _give_up(facts: Facts, actions: Actions, error: LocalError) -> None:
     actions.halt()
 
 
-# What changes nothing where it comes: news while busy, a second wish to stop, and whatever was
-# under way when the download ended.
-new.upon(Facts.peer_told).loop().returns(None)
-checking.upon(Facts.peer_told).loop().returns(None)
-choosing.upon(Facts.peer_told).loop().returns(None)
-connecting.upon(Facts.peer_told).loop().returns(None)
-receiving.upon(Facts.peer_told).loop().returns(None)
-blocked.upon(Facts.peer_told).loop().returns(None)
-joining.upon(Facts.peer_told).loop().returns(None)
-leaving.upon(Facts.peer_told).loop().returns(None)
+# What changes nothing where it comes: news while busy, a second wish to stop or to pause, and
+# whatever was under way when the download ended.
+for _busy in (new, checking, choosing, connecting, receiving, blocked, paused, joining, leaving):
+    _busy.upon(Facts.peer_told).loop().returns(None)
+for _unpaused in (new, checking, choosing, connecting, receiving, searching, resting, blocked):
+    _unpaused.upon(Facts.resumed).loop().returns(None)
+paused.upon(Facts.paused).loop().returns(None)
 leaving.upon(Facts.stopped).loop().returns(None)
+for _over in (joining, leaving, done, halted):
+    _over.upon(Facts.paused).loop().returns(None)
+    _over.upon(Facts.resumed).loop().returns(None)
 for _final in (done, halted):
     _final.upon(Facts.peer_told).loop().returns(None)
     _final.upon(Facts.stopped).loop().returns(None)

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from peershare.content.names import display
 from peershare.dictionary import ContentDictionary
 from peershare.download.choosing import Chooser
 from peershare.download.context import Download, DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.picture import RateMeter, picture
+from peershare.download.roster import Entry, Roster
 from peershare.download.starting import Starter, Wish
 from peershare.download.swarm.context import SwarmContext
-from peershare.errors import PeershareError, StorageError, UnknownDownloadError
+from peershare.errors import PeershareError, StorageError
 from peershare.ledger import Ledger
 from peershare.library.index import DownloadRecord
 from peershare.status import (
     FINAL_STATES,
+    BlockMap,
     DownloadChanged,
     DownloadState,
     DownloadStatus,
@@ -39,19 +40,7 @@ from peershare.status import (
 from peershare.timers import Alarm
 
 PICTURE_SECONDS = 0.1
-REMEMBERED_DOWNLOADS = 100
-
-
-@dataclass
-class _Entry:
-    """A download of this run, its folder and its meter."""
-
-    download: Download
-    folder: Path
-    meter: RateMeter
-    alarm: Alarm  # of the next picture
-    begun: bool = True  # False while it waits for another download of the same content
-    converting: bool = False
+_IN_TURN = "it waits for another download of the same content"
 
 
 class Downloader(Service):
@@ -77,8 +66,8 @@ class Downloader(Service):
         self._reactor = reactor
         self._emit = emit
         self._resume = resume
-        self._entries: dict[str, _Entry] = {}
-        self._complete: dict[str, DownloadStatus] = {}
+        self._roster = Roster()
+        self.fetch_in_order = self._roster.fetch_in_order
         self.given: Counter[str] = Counter()  # bytes by address since our start
         self._meter = RateMeter(reactor.seconds())
         context = DownloadContext(
@@ -107,11 +96,10 @@ class Downloader(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop all downloads; what they hold is kept.  Fires when nothing is under way."""
         super().stopService()
-        entries = tuple(self._entries.values())
-        for entry in entries:
+        for entry in self._roster:
             entry.download.stop()
             entry.alarm.clear()
-        return DeferredList([entry.download.ended for entry in entries])
+        return DeferredList([entry.download.ended for entry in self._roster])
 
     # -- what people ask
 
@@ -127,23 +115,20 @@ class Downloader(Service):
         `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
         """
         wish = self._starter.wish(query, folder, sequential=sequential)
-        for entry in self._entries.values():
-            if entry.download.state not in FINAL_STATES and _fulfils(entry, wish, query.strip()):
-                return self._picture(entry)
+        for entry in self._roster:
+            if entry.fulfils(wish, query.strip()):
+                return self.resume(entry.download.id)
         complete = self._starter.complete(wish)
         if complete is not None:
-            if complete.id not in self._entries:
-                self._complete[complete.id] = complete
+            self._roster.add_complete(complete)
             return complete
         return self._picture(self._begin(self._starter.record(wish), wish.sequential))
 
     def stop(self, identifier: str) -> DownloadStatus:
         """Stop a download; its part is kept for next time.  Raises `UnknownDownloadError`."""
-        if identifier in self._complete:
-            return self._complete[identifier]
-        entry = self._entries.get(identifier)
-        if entry is None:
-            raise UnknownDownloadError(f"there is no download {display(identifier)}")
+        entry = self._roster.find(identifier)
+        if not isinstance(entry, Entry):
+            return entry
         entry.converting = False
         entry.download.stop()
         if entry.download.state is DownloadState.STOPPED:
@@ -153,71 +138,121 @@ class Downloader(Service):
                 self._log.warn("{error}", error=error)
         return self._picture(entry)
 
+    def pause(self, identifier: str) -> DownloadStatus:
+        """Take no bytes of it until it is resumed, not even after a restart.
+
+        One that is over, or all but over, is not changed.  Raises `UnknownDownloadError`,
+        `StorageError`.
+        """
+        entry = self._roster.find(identifier)
+        if not isinstance(entry, Entry):
+            return entry
+        state = entry.download.state
+        if entry.converting or (not entry.over and state is not DownloadState.FINISHING):
+            self._index.set_wanted(int(identifier), True, paused=True)
+            entry.waits = False
+            entry.download.pause()
+            self._begin_ready()
+        return self._picture(entry)
+
+    def resume(self, identifier: str) -> DownloadStatus:
+        """Go on with one that was paused or stopped; any other is not changed.
+
+        Raises `UnknownDownloadError`, `StorageError`.
+        """
+        entry = self._roster.find(identifier)
+        if not isinstance(entry, Entry):
+            return entry
+        download = entry.download
+        if download.state is DownloadState.STOPPED and not entry.converting:
+            wish = Wish(download.name, entry.folder, download.content or None)
+            return self._picture(self._begin(self._starter.record(wish), entry.sequential))
+        if download.state is DownloadState.PAUSED and not entry.waits:
+            self._index.set_wanted(int(identifier), True)
+            entry.waits = True
+            self._begin_ready()
+            self._changed(download)
+        return self._picture(entry)
+
     def pictures(self) -> tuple[DownloadStatus, ...]:
         """Every download of this run, oldest first."""
-        running = tuple(self._picture(entry) for entry in self._entries.values())
-        return (*self._complete.values(), *running)
+        return (*self._roster.complete.values(), *map(self._picture, self._roster))
+
+    def block_map(self, identifier: str) -> BlockMap:
+        """Which blocks are here, and from whom.  Raises `UnknownDownloadError`."""
+        return self._roster.block_map(identifier)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a download is to go on right now."""
+        return any(entry.active for entry in self._roster)
+
+    def under_way(self) -> frozenset[str]:
+        """The content ids, and the names of the classic downloads, of all that are not over."""
+        running = (entry.download for entry in self._roster if not entry.over)
+        return frozenset(download.content or download.name for download in running)
+
+    def problems(self) -> dict[str, str]:
+        """Why addresses that running downloads would ask are not asked right now."""
+        found: dict[str, str] = {}
+        for entry in self._roster:
+            if entry.active:
+                found |= entry.download.problems()
+        return found
 
     def network_changed(self) -> None:
         """Somebody told something new, by either protocol."""
-        for entry in tuple(self._entries.values()):
-            if entry.download.state in FINAL_STATES or not entry.begun:
-                continue
-            if not self._convert(entry):
+        for entry in self._roster:
+            if entry.active and not self._convert(entry):
                 entry.download.network_changed()
 
     def met(self, content: str, address: str) -> None:
         """This address fetches a content from us: whoever fetches it here can turn to it, too."""
-        for entry in tuple(self._entries.values()):
-            if entry.download.content == content and entry.download.state not in FINAL_STATES:
+        for entry in self._roster:
+            if entry.download.content == content and not entry.over:
                 entry.download.met(address)
 
     # -- below
 
-    def _begin(self, record: DownloadRecord, sequential: bool = False) -> _Entry:
+    def _begin(self, record: DownloadRecord, sequential: bool = False) -> Entry:
         download = self._starter.make(record, sequential=sequential)
         meter = RateMeter(self._reactor.seconds())
-        entry = _Entry(download, Path(record.folder), meter, Alarm(self._reactor))
-        self._complete.pop(download.id, None)
-        self._entries.pop(download.id, None)
-        before = self._running(download.content)
-        self._entries[download.id] = entry
-        self._forget_old()
-        if before is None:
-            download.begin()
-        else:  # it will be copied from there
-            entry.begun = False
-            before.ended.addCallback(lambda _: self._begin_now(entry))
+        entry = Entry(download, Path(record.folder), meter, Alarm(self._reactor), sequential)
+        self._roster.add(entry)
+        self._run(entry, record)
         return entry
 
-    def _begin_now(self, entry: _Entry) -> None:
-        if self.running and entry.download.state not in FINAL_STATES:
-            entry.begun = True
-            entry.download.begin()
+    def _run(self, entry: Entry, record: DownloadRecord) -> None:
+        """Begin the download of an entry, now or in its turn, or as a paused one."""
+        entry.download.ended.addCallback(lambda _: self._begin_ready())
+        if record.paused:
+            entry.download.pause()
+        else:
+            entry.waits = True
+            self._begin_ready()
 
-    def _running(self, content: str) -> Download | None:
-        """The last download of a content that has not ended."""
-        running = [
-            entry.download
-            for entry in self._entries.values()
-            if content and entry.download.content == content
-        ]
-        running = [download for download in running if download.state not in FINAL_STATES]
-        return running[-1] if running else None
+    def _begin_ready(self) -> None:
+        """Begin whatever waits for no other download any more: it can be copied from there."""
+        for entry in self._roster.ready() if self.running else ():
+            if entry.download.state is DownloadState.PAUSED:
+                entry.download.resume()
+                self._convert(entry)
+            else:
+                entry.download.begin()
 
-    def _convert(self, entry: _Entry) -> bool:
+    def _convert(self, entry: Entry) -> bool:
         """Whether a classic download is to go on as a verified one, and does."""
         if entry.download.content or entry.converting:
             return entry.converting
         wish = self._starter.better(entry.download)
-        if wish is None or self._running(wish.content or "") is not None:
+        if wish is None or wish.content in self.under_way():
             return False
         entry.converting = True
         entry.download.stop()
         entry.download.ended.addCallback(lambda _: self._converted(entry, wish))
         return True
 
-    def _converted(self, entry: _Entry, wish: Wish) -> None:
+    def _converted(self, entry: Entry, wish: Wish) -> None:
         if not self.running or not entry.converting:
             return
         entry.converting = False
@@ -230,23 +265,16 @@ class Downloader(Service):
         download = entry.download = self._starter.make(record)
         download.given.update(before.given)
         download.started_at = before.started_at
-        download.begin()
+        self._run(entry, record)
 
-    def _forget_old(self) -> None:
-        """Keep the list of what is over short."""
-        over = [k for k, e in self._entries.items() if e.download.state in FINAL_STATES]
-        for identifier in over[: max(0, len(over) - REMEMBERED_DOWNLOADS)]:
-            del self._entries[identifier]
-        for identifier in tuple(self._complete)[:-REMEMBERED_DOWNLOADS]:
-            del self._complete[identifier]
-
-    def _picture(self, entry: _Entry) -> DownloadStatus:
+    def _picture(self, entry: Entry) -> DownloadStatus:
         now = self._reactor.seconds()
-        return picture(entry.download, str(entry.folder), entry.meter, now)
+        status = picture(entry.download, str(entry.folder), entry.meter, now)
+        return replace(status, problem=_IN_TURN) if entry.waits and not entry.over else status
 
     def _changed(self, download: Download) -> None:
         """A download looks different: show it, at most ten times a second while it runs."""
-        entry = self._entries.get(download.id)
+        entry = self._roster.get(download.id)
         if entry is None or entry.download is not download or entry.converting:
             return
         if download.state in FINAL_STATES:
@@ -261,7 +289,7 @@ class Downloader(Service):
         """Bytes came in for a download."""
         self.given[address] += count
         self._meter.add(count)
-        entry = self._entries.get(download.id)
+        entry = self._roster.get(download.id)
         if entry is not None:
             entry.meter.add(count)
 
@@ -269,13 +297,3 @@ class Downloader(Service):
         log = self._log.warn if kind is NoticeKind.WARNING else self._log.info
         log("{text}", text=text)
         self._emit(Notice(kind=kind, download=download.id, chunk=chunk, peer=peer, text=text))
-
-
-def _fulfils(entry: _Entry, wish: Wish, query: str) -> bool:
-    """Whether this running download is what is wished for."""
-    download = entry.download
-    if entry.folder != wish.folder:
-        return False
-    if download.content and wish.content is not None:
-        return download.content == wish.content
-    return download.name in (wish.name, query)

@@ -5,6 +5,7 @@ Not for: deciding anything.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from math import exp
 
@@ -13,7 +14,12 @@ from peershare.download.attempt import Attempt
 from peershare.download.context import Download, Progress
 from peershare.download.plan import NUMBERS, ChunkPlan, HeldChunk
 from peershare.status import (
+    CELL_ARRIVING,
+    CELL_HELD,
+    CELL_MISSING,
+    CELL_SOURCES,
     FINAL_STATES,
+    BlockMap,
     ChunkState,
     ChunkStatus,
     DownloadState,
@@ -77,6 +83,7 @@ def picture(download: Download, folder: str, meter: RateMeter, now: float) -> Do
         idle_seconds=max(0.0, end - download.progress_at),
         elapsed_seconds=end - download.started_at,
         verified=bool(download.content),
+        block_size=progress.block_size,
     )
 
 
@@ -98,6 +105,25 @@ def _classic_chunk(number: int, held: HeldChunk | None, attempt: Attempt | None)
     else:
         state, received, source = ChunkState.MISSING, 0, ""
     return ChunkStatus(number=number, state=state, received=received, source=source)
+
+
+_CELLS = {ChunkState.MISSING: CELL_MISSING, ChunkState.FETCHING: CELL_ARRIVING}
+
+
+def chunk_map(download: str, chunks: tuple[ChunkStatus, ...]) -> BlockMap:
+    """The map of a download that has chunks instead of blocks."""
+    held = (chunk.source for chunk in chunks if chunk.state is ChunkState.HELD and chunk.source)
+    sources = tuple(dict.fromkeys(held))
+    codes = {source: CELL_SOURCES + place for place, source in enumerate(sources)}
+    cells = bytes(_CELLS.get(c.state, codes.get(c.source, CELL_HELD)) for c in chunks)
+    return BlockMap(
+        download=download,
+        block_size=0,
+        blocks_per_cell=1,
+        count=len(cells),
+        sources=sources,
+        cells=b64encode(cells).decode(),
+    )
 
 
 class Fifths:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from peershare.content.names import check_file_name
@@ -83,7 +84,7 @@ class Starter:
         if record is None or record.path is not None:
             return self._index.add_download(wish.name, wish.folder, wish.content)
         self._index.set_wanted(record.id, True)
-        return record
+        return replace(record, wanted=True, paused=False)
 
     def make(self, record: DownloadRecord, *, sequential: bool = False) -> Download:
         """The download of a record; it has not begun."""

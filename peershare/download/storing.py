@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
 
 from peershare.content.chunks import ByteRange, chunk_offset
@@ -71,6 +71,7 @@ class PartStore:
         self._workers = workers
         self._path = self.folder / PART_FOLDER / f"{record.id}-{record.name}.part"
         self._part: PartFile | None = None
+        self._checking = DeferredLock()
         self._checked = False
         self._storing: dict[int, Deferred[None]] = {}
         self._busy = Busy()  # what uses the part
@@ -89,10 +90,11 @@ class PartStore:
     def check(self) -> Deferred[None]:
         """Keep of a former run's chunks what still hashes to what was recorded.
 
-        Where there are none, no part file is made before there is somebody to fetch from.
-        Fails with `StorageError`.
+        Where there are none, no part file is made before there is somebody to fetch from; it
+        is done once.  Fails with `StorageError`.
         """
-        return self._busy.track(self._check())
+        checked: Deferred[None] = self._checking.run(lambda: self._busy.track(self._check()))
+        return checked
 
     async def _check(self) -> None:
         if self._checked or not self._record.chunks:

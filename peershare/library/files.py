@@ -64,6 +64,15 @@ def identity_of(path: Path) -> Identity | None:
     return Identity.of(status) if stat.S_ISREG(status.st_mode) else None
 
 
+def free_bytes(folder: Path) -> int:
+    """How much room there is on the file system of a folder; 0 where that cannot be told."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return 0
+    return room.f_bavail * room.f_frsize
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder survive a power loss.  Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

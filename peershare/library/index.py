@@ -50,6 +50,7 @@ class DownloadRecord(Struct, frozen=True, kw_only=True):
     identity: Identity | None
     chunks: tuple[ChunkRecord, ...]
     content: str | None = None  # the content id; None for one by the classic protocol
+    paused: bool = False  # by the user
 
 
 class Index:
@@ -156,9 +157,10 @@ class Index:
             ).fetchone()
             return self._record(row)
 
-    def set_wanted(self, download: int, wanted: bool) -> None:
-        """Whether it goes on by itself after a restart."""
-        self._update("UPDATE downloads SET wanted = ? WHERE id = ?", wanted, download)
+    def set_wanted(self, download: int, wanted: bool, *, paused: bool = False) -> None:
+        """Whether it is there again after a restart, and goes on by itself or is `paused`."""
+        statement = "UPDATE downloads SET wanted = ?, paused = ? WHERE id = ?"
+        self._update(statement, wanted, paused, download)
 
     def set_chunk_size(self, download: int, chunk_size: int | None) -> None:
         """What its chunk size is taken for."""
@@ -228,6 +230,7 @@ class Index:
             else None,
             chunks=tuple(ChunkRecord(*chunk) for chunk in chunks),
             content=row["content"],
+            paused=bool(row["paused"]),
         )
 
     @contextmanager

@@ -2,14 +2,16 @@
 
 The file may shrink, grow, change or go while it is served (hostile world, 14): what is served
 is what was opened, and it is said if that is no longer what was announced.  An `OpenChunk` is one
-request's own; an `OpenContent` belongs to all sessions that send blocks of it at the moment.
-Not for: sending.
+request's own; an `OpenFile` is open as long as anybody holds it, and an `OpenContent` belongs to
+all who send blocks of it at the moment.  Not for: sending.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
 from weakref import WeakValueDictionary
 
 from peershare.content.blocks import block_range
@@ -25,13 +27,13 @@ class FileChangedError(Exception):
     """The file is not what was announced."""
 
 
-class _OpenFile:
+class _Opened:
     """Open from its making until `close`."""
 
-    def __init__(self, handle: ChunkHandle | ContentHandle) -> None:
+    def __init__(self, path: Path, identity: Identity | None) -> None:
         """Raises `OSError`, `FileChangedError`."""
-        self._identity = handle.identity
-        self.descriptor = open_regular(handle.path)
+        self._identity = identity
+        self.descriptor = open_regular(path)
         try:
             self.check_unchanged()
         except FileChangedError:
@@ -58,28 +60,24 @@ class _OpenFile:
             self.descriptor = -1
 
 
-class OpenChunk(_OpenFile):
+class OpenChunk(_Opened):
     """A classic chunk, open from its making until `close`."""
 
     def __init__(self, handle: ChunkHandle) -> None:
         """Raises `OSError`, `FileChangedError`."""
-        super().__init__(handle)
+        super().__init__(handle.path, handle.identity)
         self.range = handle.range
 
 
-class OpenContent(_OpenFile):
+class OpenFile(_Opened):
     """A whole file or a part, open as long as anybody holds it."""
 
-    def __init__(self, handle: ContentHandle) -> None:
-        """Raises `OSError`, `FileChangedError`."""
-        super().__init__(handle)
-        self.handle = handle
+    def __init__(self, path: Path, identity: Identity | None, size: int) -> None:
+        """`size` in bytes, of a part the final one.  Raises `OSError`, `FileChangedError`."""
+        super().__init__(path, identity)
+        self._size = size
         self._holders = 1
         self._advised: set[int] = set()
-
-    def range_of(self, block: int) -> ByteRange:
-        """Where a block lies."""
-        return block_range(block, self.handle.manifest.size)
 
     def cached(self, some: ByteRange) -> bool | None:
         """Whether these bytes seem to be in memory; None where the system does not say."""
@@ -104,7 +102,7 @@ class OpenContent(_OpenFile):
         """What had better be in memory soon if this offset is sent now; each range once."""
         here = offset // _AHEAD_BYTES
         for window in (here, here + 1):
-            if window not in self._advised and window * _AHEAD_BYTES < self.handle.manifest.size:
+            if window not in self._advised and window * _AHEAD_BYTES < self._size:
                 self._advised.add(window)
                 yield ByteRange(window * _AHEAD_BYTES, (window + 1) * _AHEAD_BYTES)
 
@@ -113,7 +111,7 @@ class OpenContent(_OpenFile):
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.descriptor, some.start, some.length, os.POSIX_FADV_WILLNEED)
 
-    def hold(self) -> OpenContent:
+    def hold(self) -> Self:
         """One holder more; each calls `release` once."""
         self._holders += 1
         return self
@@ -123,6 +121,19 @@ class OpenContent(_OpenFile):
         self._holders -= 1
         if not self._holders:
             self.close()
+
+
+class OpenContent(OpenFile):
+    """A content of the library."""
+
+    def __init__(self, handle: ContentHandle) -> None:
+        """Raises `OSError`, `FileChangedError`."""
+        super().__init__(handle.path, handle.identity, handle.manifest.size)
+        self.handle = handle
+
+    def range_of(self, block: int) -> ByteRange:
+        """Where a block lies."""
+        return block_range(block, self.handle.manifest.size)
 
 
 class OpenContents:

@@ -39,7 +39,7 @@ def _current_umask() -> int:
     return umask
 
 
-_FINAL_MODE = 0o666 & ~_current_umask()
+FINAL_MODE = 0o666 & ~_current_umask()
 
 
 @lru_cache(maxsize=4)
@@ -237,7 +237,7 @@ class PartFile:
         """
         with storage_errors(self.path, "finish"):
             os.ftruncate(self._descriptor, size)
-            os.fchmod(self._descriptor, _FINAL_MODE)
+            os.fchmod(self._descriptor, FINAL_MODE)
             os.fsync(self._descriptor)
             final = place_at_free_name(self.folder, wanted, self.path, move_without_overwriting)
             self.path.unlink(missing_ok=True)

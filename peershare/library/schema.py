@@ -10,7 +10,7 @@ import sqlite3
 
 from peershare.library.files import Identity
 
-VERSION = 2
+VERSION = 3
 _SIGN = 1 << 63  # what SQLite can hold is below that
 
 _DOWNLOADS = """
@@ -22,7 +22,8 @@ CREATE TABLE downloads (
     chunk_size INTEGER,
     path TEXT,                          -- the final file, once there is one
     device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
-    content TEXT                        -- the content id; NULL for one by the classic protocol
+    content TEXT,                       -- the content id; NULL for one by the classic protocol
+    paused INTEGER NOT NULL DEFAULT 0   -- 1 while the user wants no bytes of it
 );
 """
 _WISHES = "CREATE UNIQUE INDEX wishes ON downloads (name, folder, ifnull(content, ''));\n"
@@ -61,7 +62,7 @@ CREATE TABLE chunks (
 # The ids of downloads go on where they were: a part file is called by one.
 _FROM_1 = f"""
 {_DOWNLOADS.replace("TABLE downloads", "TABLE new_downloads")}
-INSERT INTO new_downloads SELECT *, NULL FROM downloads;
+INSERT INTO new_downloads SELECT *, NULL, 0 FROM downloads;
 DELETE FROM sqlite_sequence WHERE name = 'new_downloads';
 INSERT INTO sqlite_sequence SELECT 'new_downloads', seq FROM sqlite_sequence
     WHERE name = 'downloads';
@@ -70,7 +71,8 @@ ALTER TABLE new_downloads RENAME TO downloads;
 {_WISHES}
 {_HASHES}
 """
-_STEPS = {0: _TABLES, 1: _FROM_1}
+_FROM_2 = "ALTER TABLE downloads ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
+_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
 from peershare.content.chunks import ByteRange
-from peershare.library.opened import FileChangedError, OpenContent
+from peershare.library.opened import FileChangedError, OpenFile
 from peershare.sending import descriptor_of
 from peershare.serving.tuning import Unsent, tune
 from peershare.throttle import TokenBucket
@@ -47,14 +47,14 @@ class Shipment:
     """
 
     header: bytes
-    content: OpenContent
+    content: OpenFile
     range: ByteRange
     left: Callable[[], None]
 
 
 # What a session gives to be sent: a message, bytes that follow one, or a block.
 Parcel: TypeAlias = bytes | memoryview | Shipment
-Warm: TypeAlias = Callable[[OpenContent, ByteRange, Callable[[], None]], bool]
+Warm: TypeAlias = Callable[[OpenFile, ByteRange, Callable[[], None]], bool]
 
 
 @implementer(IPullProducer)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from peershare.content.chunks import ByteRange
 from peershare.library.entries import Workers
-from peershare.library.opened import OpenContent
+from peershare.library.opened import OpenFile
 
 
 class Warmer:
@@ -22,7 +22,7 @@ class Warmer:
         """`workers(function, *arguments)` runs a blocking function and fires with its result."""
         self._workers = workers
 
-    def warm(self, content: OpenContent, some: ByteRange, then: Callable[[], None]) -> bool:
+    def warm(self, content: OpenFile, some: ByteRange, then: Callable[[], None]) -> bool:
         """Whether a range can be sent without waiting for a disk; if not, `then` is called later.
 
         A range that cannot be read is as good as any: who sends it will find out.
@@ -40,7 +40,7 @@ class Warmer:
         return False
 
     def _have_done(
-        self, content: OpenContent, work: Callable[[ByteRange], None], some: ByteRange
+        self, content: OpenFile, work: Callable[[ByteRange], None], some: ByteRange
     ) -> Deferred[None]:
         """Have a worker do it; the content stays open meanwhile."""
         content.hold()

@@ -24,7 +24,7 @@ STATES = {
     name: getattr(states, name)
     for name in (
         *("new", "checking", "choosing", "connecting", "receiving", "searching", "resting"),
-        *("blocked", "joining", "leaving", "done", "halted"),
+        *("blocked", "paused", "joining", "leaving", "done", "halted"),
     )
 }
 # (state, input) -> the next state, and the verbs with what they are given.
@@ -71,6 +71,22 @@ EXPECTED: dict[tuple[str, str], tuple[Any, ...]] = {
     ("leaving", "disk_failed"): ("halted", "halt"),
     ("leaving", "peer_told"): ("leaving",),
     ("leaving", "stopped"): ("leaving",),
+}
+# It can be paused wherever it waits for somebody or for the disk, but not at its end.
+EXPECTED |= {
+    ("new", "paused"): ("paused", "look"),
+    ("paused", "resumed"): ("checking", "check"),
+    ("paused", "stopped"): ("halted", "halt"),
+    ("paused", "peer_told"): ("paused",),
+    ("paused", "paused"): ("paused",),
+}
+_UNPAUSED = ("checking", "choosing", "connecting", "receiving", "searching", "resting", "blocked")
+EXPECTED |= {(state, "paused"): ("paused", "suspend") for state in _UNPAUSED}
+EXPECTED |= {(state, "resumed"): (state,) for state in ("new", *_UNPAUSED)}
+EXPECTED |= {
+    (state, wish): (state,)
+    for state in ("joining", "leaving", "done", "halted")
+    for wish in ("paused", "resumed")
 }
 # What was under way when it ended still comes in, and changes nothing.
 EXPECTED |= {

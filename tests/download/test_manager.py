@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peershare.download.manager import PICTURE_SECONDS, REMEMBERED_DOWNLOADS
+from peershare.download.manager import PICTURE_SECONDS
+from peershare.download.roster import REMEMBERED_DOWNLOADS
 from peershare.errors import AmbiguousNameError, BadNameError, StorageError, UnknownDownloadError
 from peershare.status import DownloadChanged, DownloadState, Notice, NoticeKind
 from tests.download.world import CONTENT, A, B, DownloadTestCase

@@ -99,7 +99,7 @@ class RestartTests(RestartTestCase):
         self.assertEqual(workers.waiting, ["finish"])
         os.link(self.part, self.share / "forest")
         # killed: nobody stops anything, the kernel closes what was open
-        self.downloader._entries["1"].download.store.part.close()
+        self.downloader._roster._entries["1"].download.store.part.close()
         self.index.close()
         self.workers = run_now
         self.make_downloader()
@@ -201,7 +201,7 @@ class CheckingTests(RestartTestCase):
         """After a second the worker is told to give up; the node ends within two."""
         workers = self.held_up()
         self.downloader.stopService()
-        part = self.downloader._entries["1"].download.store.part
+        part = self.downloader._roster._entries["1"].download.store.part
         self.reactor.advance(HURRY_SECONDS)
         self.assertIsNone(part.hash(0, 10))
         workers.do_all()

@@ -40,6 +40,46 @@ CREATE TABLE chunks (
 ) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+# As version 2 made them.
+VERSION_2 = """
+CREATE TABLE stems (
+    place INTEGER PRIMARY KEY,          -- order of first announcement
+    key TEXT NOT NULL UNIQUE,           -- whose stem it is
+    stem TEXT NOT NULL UNIQUE
+);
+CREATE TABLE downloads (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,                 -- as the user typed it, or as the content is called
+    folder TEXT NOT NULL,
+    wanted INTEGER NOT NULL,            -- 1 while it is to go on by itself after a restart
+    chunk_size INTEGER,
+    path TEXT,                          -- the final file, once there is one
+    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER,
+    content TEXT                        -- the content id; NULL for one by the classic protocol
+);
+CREATE UNIQUE INDEX wishes ON downloads (name, folder, ifnull(content, ''));
+CREATE TABLE chunks (
+    download INTEGER NOT NULL REFERENCES downloads (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    digest BLOB NOT NULL,               -- BLAKE3 of its bytes
+    source TEXT NOT NULL,               -- the address it came from
+    PRIMARY KEY (download, number)
+) WITHOUT ROWID;
+CREATE TABLE manifests (
+    content TEXT PRIMARY KEY,           -- the content id
+    size INTEGER NOT NULL,
+    digests BLOB NOT NULL
+);
+CREATE TABLE hashes (
+    place INTEGER PRIMARY KEY,          -- the order in which the files were hashed
+    device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    UNIQUE (device, inode)              -- of each file what it hashed to last
+);
+PRAGMA user_version = 2;
+"""
 FILLED = """
 INSERT INTO stems (key, stem) VALUES ('z.png', 'z'), ('a.png', 'a');
 INSERT INTO downloads (name, folder, wanted, chunk_size) VALUES ('forest', '/there', 1, 10);
@@ -58,11 +98,11 @@ class MigrationTestCase(SynchronousTestCase):
         self.folder.mkdir(parents=True)
         self.path = self.folder / INDEX_NAME
 
-    def make(self, script: str) -> None:
-        """A file of version 1, as a former run left it."""
+    def make(self, script: str, tables: str = VERSION_1) -> None:
+        """A file of an old version, as a former run left it."""
         connection = sqlite3.connect(self.path)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(VERSION_1 + script)
+        connection.executescript(tables + script)
         connection.close()
 
     def open(self) -> Index:
@@ -167,3 +207,45 @@ class FromVersion1Tests(MigrationTestCase):
         del steps[1]
         steps[1] = module._FROM_1
         self.assertEqual(len(self.open().downloads()), 2)
+
+
+class FromVersion2Tests(MigrationTestCase):
+    FILLED = """
+    INSERT INTO downloads (id, name, folder, wanted, chunk_size, content)
+        VALUES (3, 'forest', '/there', 1, 10, NULL), (5, 'bee', '/there', 1, NULL, 'b3:0');
+    INSERT INTO chunks VALUES (3, 1, 10, x'aa', '198.18.0.2');
+    """
+
+    def test_nothing_is_lost_and_nothing_is_paused(self) -> None:
+        """Downloads go on as they did; from now on they can be paused."""
+        self.make(self.FILLED, VERSION_2)
+        index = self.open()
+        self.assertFalse(index.was_damaged)
+        forest, bee = index.downloads()
+        self.assertEqual((forest.id, forest.chunk_size, len(forest.chunks)), (3, 10, 1))
+        self.assertEqual((bee.id, bee.content), (5, "b3:0"))
+        self.assertEqual([(r.wanted, r.paused) for r in (forest, bee)], [(True, False)] * 2)
+        index.set_wanted(5, True, paused=True)
+        index.close()
+        self.assertEqual([record.paused for record in self.open().downloads()], [False, True])
+
+    def test_the_same_tables_as_in_a_new_one(self) -> None:
+        """There is one version of today, however it came about."""
+        self.make(self.FILLED, VERSION_2)
+        self.open().close()
+        migrated = self.tables()
+        self.path.unlink()
+        self.open().close()
+        self.assertEqual(migrated, self.tables())
+        self.assertEqual(self.version(), module.VERSION)
+
+    def test_a_power_loss_in_the_middle(self) -> None:
+        """Everything is as before."""
+        self.make(self.FILLED, VERSION_2)
+        before = self.tables()
+        steps = {**module._STEPS, 2: module._STEPS[2] + "SELECT nonsense FROM nowhere;"}
+        self.patch(module, "_STEPS", steps)
+        connection = sqlite3.connect(self.path)
+        self.assertRaises(sqlite3.Error, module.prepare, connection)
+        connection.close()
+        self.assertEqual((self.tables(), self.version()), (before, 2))

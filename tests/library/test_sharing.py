@@ -8,9 +8,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.errors import BadNameError, StorageError
+from peershare.errors import BadNameError, BadPathError, StorageError
 from peershare.library import sharing
 from peershare.library.sharing import Shared
+from peershare.status import ShareMode
 
 
 class SharingTests(SynchronousTestCase):
@@ -70,23 +71,68 @@ class SharingTests(SynchronousTestCase):
         self.assertEqual(self.put(self.source, self.share).path.name, "forest (3).png")
         self.assertEqual((self.share / "forest.png").read_bytes(), b"precious")
 
-    def test_a_link_of_the_user_is_followed(self) -> None:
-        """What the user points at is meant, by the name of the file itself."""
+    def test_a_symbolic_link_is_refused(self) -> None:
+        """What it leads to is not shared, whoever made it; a folder may be reached by one."""
         link = self.home / "shortcut.png"
         link.symlink_to(self.source.resolve())
-        shared = self.put(link, self.share)
-        self.assertEqual(shared.path.name, "forest.png")
-        self.assertFalse(shared.path.is_symlink())
+        with self.assertRaises(StorageError) as caught:
+            self.put(link, self.share)
+        self.assertIn("symbolic link", str(caught.exception))
+        self.assertEqual(self.names(), [])
+        folder = self.home.with_name("folder")
+        folder.symlink_to(self.home.resolve())
+        self.assertEqual(self.put(folder / "forest.png", self.share).how, "linked")
+
+    def test_replaced_while_it_is_linked(self) -> None:
+        """What was opened is what is shared, and not what has its name a moment later."""
+        secret = self.home / "secret"
+        secret.write_bytes(b"secret")
+        link = os.link
+
+        def replace_first(source: Path, target: Path, **more: bool) -> None:
+            self.source.unlink()
+            self.source.symlink_to(secret.resolve())
+            link(source, target, **more)
+
+        self.patch(sharing.os, "link", replace_first)
+        with self.assertRaises(StorageError):
+            sharing.share_file(self.source, self.share, lambda: False, ShareMode.LINK)
+        self.assertEqual(self.names(), [])
+
+    def test_as_a_link_or_not_at_all(self) -> None:
+        """Over two disks it says why not, and what can be done."""
+        self.no_links()
+        with self.assertRaises(StorageError) as caught:
+            sharing.share_file(self.source, self.share, lambda: False, ShareMode.LINK)
+        self.assertIn("can be copied instead", str(caught.exception))
+        self.assertEqual(self.names(), [])
+
+    def test_as_a_copy(self) -> None:
+        """What is changed afterwards changes nothing that is shared."""
+        shared = sharing.share_file(self.source, self.share, lambda: False, ShareMode.COPY)
+        self.assertEqual(shared.how, "copied")
+        self.assertNotEqual(shared.path.stat().st_ino, self.source.stat().st_ino)
 
     def test_what_cannot_be_shared(self) -> None:
         """A folder, nothing, a pipe: told with the path."""
         pipe = self.home / "pipe"
         os.mkfifo(pipe)
         for path in (self.home, self.home / "nothing", pipe):
-            with self.assertRaises(StorageError) as caught:
+            with self.assertRaises(BadPathError) as caught:
                 self.put(path, self.share)
             self.assertIn(path.name, str(caught.exception))
         self.assertEqual(self.names(), [])
+
+    def test_no_descriptor_for_it(self) -> None:
+        """What is wrong with us is not the path's fault."""
+
+        def fail(path: Path) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(sharing, "open_regular", fail)
+        with self.assertRaises(StorageError) as caught:
+            self.put(self.source, self.share)
+        self.assertNotIsInstance(caught.exception, BadPathError)
 
     def test_a_name_that_others_cannot_hold(self) -> None:
         """It is refused with the reason, not renamed behind the user's back."""

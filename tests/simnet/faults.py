@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
+from peershare.errors import StorageError
+from peershare.status import DownloadState
 from tests.simnet.spoiling import Spoiler
 from tests.simnet.world import Machine, Simulation
 
@@ -30,6 +33,8 @@ class Faults:
             self.reset,
             self.fill_disk,
             self.break_disk,
+            self.pause,
+            self.pause,
         )
         self.drawn: list[str] = []
 
@@ -52,6 +57,7 @@ class Faults:
                 self._network.plug(machine.host, True)
             self._simulation.disk.mend(machine.share)
             self._restart(machine)
+            self._resume(machine)
 
     # -- machines and processes
 
@@ -78,6 +84,24 @@ class Faults:
         if machine.starts and machine.idle and not machine.gone:
             machine.host.power_on()
             machine.start()
+
+    # -- users
+
+    def pause(self, machine: Machine, seconds: float) -> None:
+        """Its user pauses all downloads for a while."""
+        node = machine.node
+        for status in machine.downloads() if node is not None else ():
+            with suppress(StorageError):
+                self._simulation.note("pause", f"{machine.host.address} {status.id}")
+                node.pause_download(status.id)
+        self._simulation.clock.after(seconds, self._resume, machine)
+
+    def _resume(self, machine: Machine) -> None:
+        for status in machine.downloads() if machine.node is not None else ():
+            if status.state is DownloadState.PAUSED:
+                with suppress(StorageError):
+                    self._simulation.note("resume", f"{machine.host.address} {status.id}")
+                    machine.node.resume_download(status.id)
 
     # -- the network
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from peershare.content.manifest import Manifest
 from peershare.download.context import DownloadContext
 from peershare.download.swarm.buffers import Memory
+from peershare.download.swarm.part import VerifiedPart
 from peershare.download.swarm.pool import SessionPool
 from peershare.holdings import Holder
 from peershare.library.entries import Workers
-from peershare.library.index import Index
+from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
 
 
@@ -29,3 +31,7 @@ class SwarmContext:
     holders: Callable[[str], Sequence[Holder]]  # who may be dialled and has some of a content
     port_of: Callable[[str], int | None]  # of an address that may be dialled natively, else None
     memory: Memory = field(default_factory=Memory)  # for blocks on their way
+
+    def part(self, record: DownloadRecord, manifest: Manifest) -> VerifiedPart:
+        """The part of a download."""
+        return VerifiedPart(record, manifest, self.index, self.library, self.workers, self.hashers)

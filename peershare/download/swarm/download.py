@@ -9,85 +9,67 @@ checked, then fetches until nothing is missing.  Not for: single blocks (`fetchi
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from peershare.content.manifest import Manifest
 from peershare.download.context import Progress
 from peershare.download.picture import NOTHING_YET
+from peershare.download.running import RunningDownload
 from peershare.download.swarm.context import SwarmContext
 from peershare.download.swarm.fetching import Fetching
 from peershare.download.swarm.filling import ClassicFilling
-from peershare.download.swarm.machine import swarm_machine
+from peershare.download.swarm.givers import Givers
+from peershare.download.swarm.machine import Facts, swarm_machine
+from peershare.download.swarm.order import Order
 from peershare.download.swarm.part import VerifiedPart
 from peershare.download.swarm.reports import SwarmReports
 from peershare.download.swarm.sources import MAX_SESSIONS
 from peershare.download.swarm.supply import Supply
 from peershare.errors import LocalError, StorageError
 from peershare.library.index import DownloadRecord
-from peershare.status import DownloadState
-from peershare.timers import Alarm, Periodic
+from peershare.status import BlockMap, DownloadState
+from peershare.timers import Periodic
 
 DISK_RETRY_SECONDS = 5.0
 # So many are asked for the manifest at once, which may be long.
 MANIFEST_SESSIONS = 3
 REVIEW_SECONDS = 1.0
-# Without a byte for so long, it is said that nobody gives, and classic peers are asked.
+# Without a byte for so long, classic peers are asked.
 _STUCK_SECONDS = 3.0
 
 
-class SwarmDownload:
+class SwarmDownload(RunningDownload):
     """The Actions of the machine, and one `Download` of the manager's; see the module."""
 
-    _log = Logger()
+    _machine: Facts
 
     def __init__(
         self, context: SwarmContext, record: DownloadRecord, *, sequential: bool = False
     ) -> None:
         """`sequential`: fetch the blocks in their order, as far as that is possible."""
         common = context.common
-        self.id = str(record.id)
-        self.name = record.name
-        self.content = record.content or ""
-        self.sequential = sequential
+        super().__init__(common, record.id, record.name, record.content or "")
+        self.order = Order(sequential)
         self._context = context
-        self._common = common
         self._record = record
-        self._reactor = common.reactor
         self._machine = swarm_machine(self)
         tell = partial(common.tell, self)
         self._reports = SwarmReports(self.name, common.ledger, tell, self._reactor.seconds)
         self._supply = Supply(context, self.content, self._reports, self)
         self._part: VerifiedPart | None = None
         self._last = NOTHING_YET  # the progress when there was a part last
+        self._givers = Givers(0, 0)
         self._single: bytes | None = None  # the content, if it is but one block
         self._fetching: Fetching | None = None
         self._filling: ClassicFilling | None = None
-        self._alarm = Alarm(self._reactor)
         self._review = Periodic(self._reactor, REVIEW_SECONDS, self._look)
         self._blocked = self._stuck = False  # and that was said
-        self.state = DownloadState.SEARCHING
-        self.problem = ""
-        self.path = ""
-        self.given: dict[str, int] = {}
-        self.started_at = self._reactor.seconds()
-        self.progress_at = self.started_at
-        self.finished_at: float | None = None
-        self.ended: Deferred[None] = Deferred()
 
     # -- what the manager says
-
-    def begin(self) -> None:
-        """Start, or go on with what a former run left."""
-        self._machine.begun()
-
-    def stop(self) -> None:
-        """End; the part is kept for next time."""
-        self._machine.stopped()
 
     def network_changed(self) -> None:
         """Somebody told something new."""
@@ -102,6 +84,15 @@ class SwarmDownload:
         if self._fetching is not None:
             return self._fetching.progress()
         return self._last if self._part is None else self._part.progress((), ())
+
+    def blocks(self) -> BlockMap:
+        """Which blocks are here, and from whom."""
+        fetching = self._fetching
+        return self._givers.map(self.id, fetching.asked_for() if fetching is not None else ())
+
+    def problems(self) -> dict[str, str]:
+        """Why each address that failed lately did."""
+        return self._supply.problems()
 
     # -- learning what it hashes to
 
@@ -130,36 +121,44 @@ class SwarmDownload:
 
     def check(self) -> None:
         """Action: see what a former run left."""
-        context, manifest = self._context, self._supply.manifest
-        if manifest is None:
+        self._do(Deferred.fromCoroutine(self._check(self._turn)))
+
+    async def _check(self, turn: int) -> None:
+        part = self._opened_part()
+        if part is None:
             return
-        self._part = VerifiedPart(
-            self._record, manifest, context.index, context.library, context.workers, context.hashers
-        )
-        self._do(self._part.check().addCallback(lambda _: self._machine.checked()))
+        if turn:  # what was on its way to the disk when it was paused counts before what follows
+            await part.idle()
+            await deferLater(self._reactor, 0)
+        await part.check()
+        if turn == self._turn:
+            self._machine.checked()
+
+    def _opened_part(self) -> VerifiedPart | None:
+        """The part, once it is known what the content hashes to."""
+        if self._part is None and self._supply.manifest is not None:
+            self._part = self._context.part(self._record, self._supply.manifest)
+            self._givers = self._part.givers
+        return self._part
 
     # -- fetching
 
     def fetch(self) -> None:
         """Action: everything that is missing, from everybody."""
-        self._do(Deferred.fromCoroutine(self._fetch()))
+        if self._part is not None:
+            self._do(Deferred.fromCoroutine(self._fetch(self._part, self._turn)))
 
-    async def _fetch(self) -> None:
-        part = self._part
-        if part is None:
-            return
+    async def _fetch(self, part: VerifiedPart, turn: int) -> None:
         part.check_room()
         if self._single is not None and await part.store(0, self._single):
-            part.accept(0)
-        if self._part is not part:
-            return  # stopped meanwhile
+            part.accept(0, next(iter(self.given), ""))
+        if self._turn != turn:
+            return  # paused or stopped meanwhile
         if part.held.complete:
             self.all_here()
             return
         random, memory = self._context.random, self._context.memory
-        self._fetching = Fetching(
-            self._reactor, part, random, memory, self, sequential=self.sequential
-        )
+        self._fetching = Fetching(self._reactor, part, random, memory, self, order=self.order)
         self._filling = ClassicFilling(self._context, self.name, part, self)
         self._fetching.begin()
         self._supply.start(MAX_SESSIONS, self._fetching, part.held)
@@ -172,9 +171,7 @@ class SwarmDownload:
 
     def bytes_came(self, address: str, count: int) -> None:
         """Fetching: bytes came, whatever they are worth."""
-        self.progress_at = self._reactor.seconds()
-        self.given[address] = self.given.get(address, 0) + count
-        self._common.received(self, address, count)
+        self._came(address, count)
         if self.state is not DownloadState.DOWNLOADING:
             self._show(DownloadState.DOWNLOADING)
         self._common.changed(self)
@@ -207,9 +204,8 @@ class SwarmDownload:
     def _look(self) -> None:
         """Exchange who is of no use, say where we stand, ask classic peers where nobody gives."""
         self._supply.look_around()
-        if self._reactor.seconds() - self.progress_at < _STUCK_SECONDS:
-            return
-        if self._filling is not None and self._filling.go_on():
+        stuck = self._reactor.seconds() - self.progress_at >= _STUCK_SECONDS
+        if not stuck or (self._filling is not None and self._filling.go_on()):
             return
         tried = self._supply.problems()
         if not self._supply.busy and not tried:
@@ -232,15 +228,32 @@ class SwarmDownload:
         self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
         self._close_part().addErrback(self._log_failure)
 
-    def _let_go(self) -> None:
-        """Of all sources; what they gave is written down."""
+    def look(self) -> None:
+        """Action: it begins paused; what a former run left is offered all the same."""
+        self._show(DownloadState.PAUSED)
+        Deferred.fromCoroutine(self._offer()).addErrback(self._not_offered)
+
+    async def _offer(self) -> None:
+        part = self._opened_part() if self._supply.recall() else None
+        if part is not None:
+            await part.check()
+
+    def suspend(self) -> None:
+        """Action: let go of everybody, keep the part open."""
+        self._end_turn()
+        self._let_go(hang_up=True)
+        self.problem, self._blocked, self._stuck = "", False, False
+        self._show(DownloadState.PAUSED)
+
+    def _let_go(self, *, hang_up: bool = False) -> None:
+        """Of all sources, and write down what they gave; `hang_up`: nothing more is to arrive."""
         self._review.stop()
         if self._filling is not None:
             self._filling.stop()
         if self._fetching is not None:
             self._fetching.end()
         self._fetching = self._filling = None
-        self._supply.stop()
+        self._supply.stop(hang_up=hang_up)
         self._reports.close_all()
 
     # -- the end
@@ -248,12 +261,11 @@ class SwarmDownload:
     def finish(self) -> None:
         """Action: the final name."""
         self._show(DownloadState.FINISHING)
-        if self._part is None:
-            return
-        self._do(self._part.finish().addCallback(self._finished))
+        if self._part is not None:
+            self._do(Deferred.fromCoroutine(self._finish(self._part)))
 
-    def _finished(self, path: Path) -> None:
-        self.path = str(path)
+    async def _finish(self, part: VerifiedPart) -> None:
+        self.path = str(await part.finish())
         self._machine.finished()
 
     def succeed(self) -> None:
@@ -263,13 +275,12 @@ class SwarmDownload:
 
     def halt(self) -> None:
         """Action: let go of everything but the part file."""
-        self._alarm.clear()
+        self._end_turn()
         self._let_go()
         self._end(DownloadState.STOPPED)
 
     def _end(self, state: DownloadState) -> None:
-        self.finished_at = self._reactor.seconds()
-        closed = self._close_part()
+        self.finished_at, closed = self._reactor.seconds(), self._close_part()
         self._show(state)
         closed.chainDeferred(self.ended)
 
@@ -280,20 +291,9 @@ class SwarmDownload:
 
     def _do(self, work: Deferred[None]) -> None:
         """Whatever goes wrong with this, the machine is told of it."""
-        work.addErrback(self.disk_failed)
+        work.addErrback(self._this_turn(self.disk_failed))
         work.addErrback(self._log_failure)
 
     def disk_failed(self, failure: Failure) -> None:
         """Ours (the disk), or a bug: that is logged, and blames nobody."""
-        failed = failure.value
-        if not isinstance(failed, LocalError):
-            self._log_failure(failure)
-            failed = StorageError(f"an internal error, see the service's log: {failed}")
-        self._machine.disk_failed(failed)
-
-    def _log_failure(self, failure: Failure) -> None:
-        self._log.failure("download {id} failed unexpectedly", failure=failure, id=self.id)
-
-    def _show(self, state: DownloadState) -> None:
-        self.state = state
-        self._common.changed(self)
+        self._machine.disk_failed(self._ours(failure))

@@ -9,7 +9,7 @@ Not for: with whom sessions are held (`sources`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,9 +20,11 @@ from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
 from peershare.download.context import Progress
 from peershare.download.swarm.buffers import BlockBuffer, Buffers, Memory
-from peershare.download.swarm.part import BlockSink, VerifiedPart
+from peershare.download.swarm.order import Order
+from peershare.download.swarm.part import VerifiedPart
 from peershare.download.swarm.scheduler import Scheduler
 from peershare.download.swarm.session import PeerSession
+from peershare.download.swarm.sinks import BlockSink
 from peershare.errors import LocalError
 from peershare.timers import Periodic
 
@@ -62,18 +64,15 @@ class Fetching:
         memory: Memory,
         reports: Reports,
         *,
-        sequential: bool = False,
+        order: Order | None = None,
     ) -> None:
-        """`memory` is what blocks on their way may take.
-
-        `sequential`: in the order of the blocks, as far as that is possible.
-        """
+        """`memory` is what blocks on their way may take; `order` may change at any time."""
         manifest = part.manifest
         self._reactor = reactor
         self._content = manifest.content_id
         self._part = part
         self._scheduler = Scheduler(
-            manifest.block_count, manifest.block_size, part.held, random, sequential=sequential
+            manifest.block_count, manifest.block_size, part.held, random, order=order
         )
         self._reports = reports
         self._buffers = Buffers(memory, manifest.block_size)
@@ -109,6 +108,10 @@ class Fetching:
             start = block_range(index, size).start
             came[index] = ByteRange(start, start + arriving.received)
         return self._part.progress(came.values(), self.givers)
+
+    def asked_for(self) -> Iterator[int]:
+        """The blocks that somebody was asked for, or that are being checked."""
+        return self._scheduler.under_way()
 
     # -- what sessions tell
 
@@ -229,7 +232,7 @@ class Fetching:
         self._owners.pop(index, None)
         for key in [key for key in self._arriving if key[1] == index]:
             self._drop(key)  # a verified range is never written again
-        self._part.accept(index)
+        self._part.accept(index, address)
         self._reports.block_verified(address, length)
         if not self._running:
             return

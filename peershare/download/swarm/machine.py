@@ -35,6 +35,12 @@ class Actions(Protocol):
     def succeed(self) -> None:
         """It is done."""
 
+    def look(self) -> None:
+        """It begins paused: offer to others what a former run left; no answer."""
+
+    def suspend(self) -> None:
+        """Let go of peers and timers, keep everything for going on; no answer."""
+
     def halt(self) -> None:
         """Let go of peers and timers, keep the part; no answer."""
 
@@ -63,6 +69,12 @@ class Facts(Protocol):
     def finished(self) -> None:
         """The file has its final name."""
 
+    def paused(self) -> None:
+        """The user wants no bytes of it for now."""
+
+    def resumed(self) -> None:
+        """The user wants it to go on."""
+
     def stopped(self) -> None:
         """The user wants it no more, or the node ends."""
 
@@ -74,6 +86,7 @@ learning = _builder.state("learning what its blocks hash to")
 checking = _builder.state("checking what is there")
 fetching = _builder.state("fetching blocks")
 blocked = _builder.state("blocked by our disk")
+paused = _builder.state("paused by the user")
 finishing = _builder.state("finishing")
 leaving = _builder.state("finishing and ending then")
 done = _builder.state("done")
@@ -82,6 +95,7 @@ halted = _builder.state("halted")
 
 @new.upon(Facts.begun).to(learning)
 @blocked.upon(Facts.rested).to(learning)
+@paused.upon(Facts.resumed).to(learning)
 def _learn(facts: Facts, actions: Actions) -> None:
     actions.learn()
 
@@ -118,11 +132,25 @@ def _succeed(facts: Facts, actions: Actions) -> None:
     actions.succeed()
 
 
+@new.upon(Facts.paused).to(paused)
+def _look(facts: Facts, actions: Actions) -> None:
+    actions.look()
+
+
+@learning.upon(Facts.paused).to(paused)
+@checking.upon(Facts.paused).to(paused)
+@fetching.upon(Facts.paused).to(paused)
+@blocked.upon(Facts.paused).to(paused)
+def _suspend(facts: Facts, actions: Actions) -> None:
+    actions.suspend()
+
+
 @new.upon(Facts.stopped).to(halted)
 @learning.upon(Facts.stopped).to(halted)
 @checking.upon(Facts.stopped).to(halted)
 @fetching.upon(Facts.stopped).to(halted)
 @blocked.upon(Facts.stopped).to(halted)
+@paused.upon(Facts.stopped).to(halted)
 def _halt(facts: Facts, actions: Actions) -> None:
     actions.halt()
 
@@ -132,10 +160,16 @@ def _give_up(facts: Facts, actions: Actions, error: LocalError) -> None:
     actions.halt()
 
 
-# What changes nothing where it comes: a second wish to stop, a second block that the disk
-# refused, and whatever was under way when the download ended.
+# What changes nothing where it comes: a second wish to stop or to pause, a second block that the
+# disk refused, and whatever was under way when the download ended.
 leaving.upon(Facts.stopped).loop().returns(None)
-for _late in (blocked, done, halted):
+for _unpaused in (new, learning, checking, fetching, blocked):
+    _unpaused.upon(Facts.resumed).loop().returns(None)
+paused.upon(Facts.paused).loop().returns(None)
+for _over in (finishing, leaving, done, halted):
+    _over.upon(Facts.paused).loop().returns(None)
+    _over.upon(Facts.resumed).loop().returns(None)
+for _late in (blocked, paused, done, halted):
     _late.upon(Facts.disk_failed).loop().returns(None)
     _late.upon(Facts.learned).loop().returns(None)
     _late.upon(Facts.checked).loop().returns(None)

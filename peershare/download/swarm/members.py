@@ -16,8 +16,9 @@ from peershare.content.manifest import Manifest
 from peershare.content.names import display
 from peershare.download.swarm.faces import BlockSink
 from peershare.download.swarm.fetching import Fetching
-from peershare.download.swarm.part import BytesSink, manifest_of_one
+from peershare.download.swarm.part import manifest_of_one
 from peershare.download.swarm.session import PeerSession
+from peershare.download.swarm.sinks import BytesSink
 from peershare.errors import PeerError, Reason, StorageError
 from peershare.wire.messages import MAX_RUNS, Content, Problem
 

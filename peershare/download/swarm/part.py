@@ -12,24 +12,26 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from peershare.content.blocks import BlockSet, block_range
+from peershare.content.blocks import BlockSet, block_range, block_size
 from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest, digest
 from peershare.content.names import check_file_name
 from peershare.download.busy import Busy
 from peershare.download.context import Progress
 from peershare.download.picture import Fifths
+from peershare.download.swarm.givers import Givers
+from peershare.download.swarm.sinks import BlockSink
 from peershare.library.entries import ContentHandle, Workers
 from peershare.library.filehash import check_part
 from peershare.library.files import identity_of, open_regular, storage_errors
 from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
-from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
+from peershare.library.parts import PART_FOLDER, PartFile
 
 T = TypeVar("T")
 
@@ -42,40 +44,6 @@ WRITTEN_AT_ONCE = 1 << 18
 # So much is with the threads at most; beyond that the reactor does it itself, and so takes in no
 # more than is kept up with.
 MOST_HANDED_BYTES = 1 << 24
-
-
-class BlockSink:
-    """Takes the bytes of one block, in order, until it is told to drop them."""
-
-    piped = True
-
-    def __init__(
-        self, put: Callable[[Any, int], None], offset: int, came: Callable[[int], None]
-    ) -> None:
-        """`put(data, offset)` is where they go; `came` is told how many came, as they come."""
-        self._put: Callable[[Any, int], None] | None = put
-        self._offset = offset
-        self._came = came
-        self.received = 0
-
-    @property
-    def dropped(self) -> bool:
-        """Whether somebody else's bytes are taken in place of these."""
-        return self._put is None
-
-    def write(self, data: memoryview | PipedBytes) -> None:
-        """Take the next bytes.  Raises `StorageError`."""
-        self.received += len(data)
-        if self._put is not None:
-            self._put(data, self._offset)
-            self._offset += len(data)
-        elif isinstance(data, PipedBytes):
-            os.read(data.descriptor, len(data))  # a pipe has to be emptied
-        self._came(len(data))
-
-    def drop(self) -> None:
-        """Whatever still comes is for nobody."""
-        self._put = None
 
 
 class VerifiedPart:
@@ -96,6 +64,7 @@ class VerifiedPart:
         self.manifest = manifest
         self.held = BlockSet(manifest.block_count)
         self.fifths = Fifths(manifest.size)
+        self.givers = Givers(manifest.block_count, block_size(manifest.size))
         self.missing_bytes = manifest.size
         self._record = record
         self._folder = Path(record.folder)
@@ -106,6 +75,8 @@ class VerifiedPart:
         self._hashers = hashers
         self._file: PartFile | None = None
         self._busy = Busy()
+        self._checking = DeferredLock()
+        self._checked = False
         self._writing = Lock()
         self._handed_over = 0
 
@@ -117,23 +88,37 @@ class VerifiedPart:
     def progress(self, arriving: Iterable[ByteRange], givers: tuple[str, ...]) -> Progress:
         """How far it is; `arriving` is what has come, and is not checked yet."""
         chunks, size = self.fifths.chunks(arriving), self.manifest.size
-        return Progress(chunks, sum(chunk.received for chunk in chunks), size, givers)
+        received = sum(chunk.received for chunk in chunks)
+        return Progress(chunks, received, size, givers, self.givers.block_size)
 
     # -- what is here already
 
     def check(self) -> Deferred[None]:
-        """Hash what lies there, keep what matches, offer it.  Fails with `StorageError`."""
-        return self._busy.track(self._check())
+        """Hash what lies there, keep what matches, offer it.  Fails with `StorageError`.
+
+        Asked again, it only takes what is missing from a file that we have by now.
+        """
+        checked: Deferred[None] = self._checking.run(lambda: self._busy.track(self._check()))
+        return checked
 
     async def _check(self) -> None:
         file = self._open()
         own = self._library.find_content(self._record.content or "")
-        if own is not None and own.held is None and own.path.parent != self._folder:
+        if own is not None and (own.held is not None or own.path.parent == self._folder):
+            own = None
+        if self._checked:
+            missing = [index for index in range(self.held.total) if index not in self.held]
+            if own is not None and missing:
+                for index in await self._workers(_copy_blocks, own, file, self.manifest, missing):
+                    self.accept(index)
+            return
+        if own is not None:
             await self._workers(_copy, own, file)
         if file.size:
             for index in await check_part(self._hashers, file, self.manifest):
-                self._add(index)
+                self._add(index, "")
         self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
+        self._checked = True
 
     # -- blocks
 
@@ -212,14 +197,19 @@ class VerifiedPart:
             self._open().write_at(memoryview(data), block_range(index, self.manifest.size).start)
         return True
 
-    def accept(self, index: int) -> None:
+    def idle(self) -> Deferred[None]:
+        """Fires when nothing is being read, checked or written any more."""
+        return self._busy.idle()
+
+    def accept(self, index: int, giver: str = "") -> None:
         """This block is here and verified: it counts, and others may have it."""
-        if self._add(index):
+        if self._add(index, giver):
             self._library.blocks_added(self.key, (index,))
 
-    def _add(self, index: int) -> bool:
+    def _add(self, index: int, giver: str) -> bool:
         if not self.held.add(index):
             return False
+        self.givers.gave(index, giver)
         where = block_range(index, self.manifest.size)
         self.fifths.add(where)
         self.missing_bytes -= where.length
@@ -277,20 +267,23 @@ def _copy(own: ContentHandle, file: PartFile) -> None:
             os.close(descriptor)
 
 
-class BytesSink:
-    """Takes the bytes of one block into memory."""
-
-    piped = False
-
-    def __init__(self, length: int) -> None:
-        self.data = bytearray(length)
-        self.received = 0
-
-    def write(self, data: memoryview | PipedBytes) -> None:
-        """Take the next bytes."""
-        if not isinstance(data, PipedBytes):
-            self.data[self.received : self.received + len(data)] = data
-        self.received += len(data)
+def _copy_blocks(
+    own: ContentHandle, file: PartFile, manifest: Manifest, blocks: Iterable[int]
+) -> list[int]:
+    """Worker: copy these blocks of a content that we have elsewhere; those that are right."""
+    right = []
+    with storage_errors(own.path, "read"):
+        descriptor = open_regular(own.path)
+        try:
+            for index in blocks:
+                where = block_range(index, manifest.size)
+                data = os.pread(descriptor, where.length, where.start)
+                if manifest.check(index, data):
+                    file.write_at(data, where.start)
+                    right.append(index)
+        finally:
+            os.close(descriptor)
+    return right
 
 
 def manifest_of_one(data: bytes, content: str) -> Manifest | None:

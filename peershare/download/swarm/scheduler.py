@@ -12,7 +12,7 @@ then `next` for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from peershare.content.blocks import BlockSet
@@ -20,6 +20,7 @@ from peershare.download.swarm import rarity
 from peershare.download.swarm.budget import Budget
 from peershare.download.swarm.flights import Flights
 from peershare.download.swarm.giver import Giver, copies
+from peershare.download.swarm.order import Order
 from peershare.download.swarm.rarity import Rarity
 
 BUDGET_BYTES = 64 << 20
@@ -41,7 +42,7 @@ class Scheduler:
         held: BlockSet,
         random: Random,
         *,
-        sequential: bool = False,
+        order: Order | None = None,
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
         """`held` is what is here already; it is only read now, `verified` tells what comes.
@@ -51,7 +52,7 @@ class Scheduler:
         self._total = total
         self._block_size = block_size
         self._random = random
-        self._sequential = sequential
+        self._order = Order() if order is None else order
         self._budget = Budget(max(1, budget_bytes // block_size))
         self._givers: dict[str, Giver] = {}
         self._rarity = Rarity(total)
@@ -73,6 +74,10 @@ class Scheduler:
     def in_flight(self) -> int:
         """How many copies of blocks are asked for (and not late) or being checked."""
         return self._flights.busy
+
+    def under_way(self) -> Iterator[int]:
+        """The blocks that some session was asked for, or has given and that are being checked."""
+        return (block for block, _ in self._flights.items())
 
     @property
     def hungry(self) -> tuple[str, ...]:
@@ -257,7 +262,7 @@ class Scheduler:
         """
         some = rarity.common(self._flights.free, giver.have)
         some = rarity.without(some, giver.late_blocks)
-        if self._sequential:
+        if self._order.sequential:
             return rarity.first(some, room)
         if len(self._givers) == 1 and self._next is not None:
             return rarity.first(some, room, self._next)

@@ -103,10 +103,14 @@ class Supply:
         self._sources.most = most
         self._sources.start()
 
-    def stop(self) -> None:
-        """Let go of everybody."""
+    def stop(self, *, hang_up: bool = False) -> None:
+        """Let go of everybody; `hang_up`: end the sessions that nobody else needs."""
+        sessions = tuple(self._sources.sessions.values()) if hang_up else ()
         self._sources.stop()
         self._members.leave_all()
+        for session in sessions:
+            if session.idle:
+                session.close()
 
     def refresh(self) -> None:
         """Somebody may be there whom we know not yet."""

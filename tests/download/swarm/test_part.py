@@ -47,6 +47,28 @@ class PartTests(SynchronousTestCase):
         self.assertFalse(self.successResultOf(part.store(0, bytes(wrong))))
         self.assertTrue(self.successResultOf(part.store(2, block_of(data, 2))))
 
+    def test_checked_again(self) -> None:
+        """What is missing is taken from a file that we have by now; only what is right counts."""
+        data = content(3)
+        part, library, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        self.assertTrue(self.successResultOf(part.store(1, block_of(data, 1))))
+        part.accept(1, "198.18.0.2")
+        path = Path(self.mktemp())
+        path.write_bytes(block_of(data, 0) + b"?" * BLOCK + b"?" * BLOCK)
+        manifest = manifest_of(data)
+        library.own = ContentHandle(
+            manifest.content_id, "forest", path, identity_of(path), manifest, None
+        )
+        self.successResultOf(part.check())
+        self.assertEqual((sorted(part.held), library.added), ([0, 1], [1, 0]))
+        self.assertEqual(part.path.read_bytes()[: 2 * BLOCK], data[: 2 * BLOCK])
+        path.write_bytes(data)
+        self.successResultOf(part.check())
+        self.assertTrue(part.held.complete)
+        self.assertEqual(part.path.read_bytes(), data)
+        self.assertEqual(part.givers.map("1", ()).sources, ("198.18.0.2",))
+
     def test_beside_the_reactor(self) -> None:
         """A small block is checked and written without a worker, a larger one checked only."""
         data = content(2)

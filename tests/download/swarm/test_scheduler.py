@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.blocks import BlockSet
 from peershare.download.swarm.giver import LATE_FACTOR, LATE_SECONDS
+from peershare.download.swarm.order import Order
 from peershare.download.swarm.scheduler import RANDOM_BLOCKS, Scheduler
 from peershare.download.swarm.windows import MAX_BLOCKS, MIN_BLOCKS, WINDOW_SECONDS
 
@@ -31,12 +32,13 @@ class Base(SynchronousTestCase):
     ) -> None:
         """Most tests begin with a block held, so that nothing is chosen by chance alone."""
         self.total, self.size = total, size
+        self.order = Order(sequential)
         self.scheduler = Scheduler(
             total,
             size,
             BlockSet(total, held),
             Random(seed),
-            sequential=sequential,
+            order=self.order,
             budget_bytes=budget,
         )
 
@@ -154,6 +156,16 @@ class ChoiceTests(Base):
         self.join(B)
         self.assertEqual(self.next(B), [0, 1, 3, 4])
         self.assertEqual(self.next(A), [50, 51, 52, 53])
+
+    def test_sequential_from_now_on(self) -> None:
+        """The order may change in the middle: what is missing at the front is next."""
+        self.make(100, held=(2,))
+        self.join(A)
+        self.join(B)
+        asked = self.next(A)
+        self.order.sequential = True
+        front = [block for block in range(100) if block != 2 and block not in asked]
+        self.assertEqual(self.next(B), front[:4])
 
     def test_lone_source_in_order(self) -> None:
         """One source is asked for what follows, round the end; not so when there is another."""

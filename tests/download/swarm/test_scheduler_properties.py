@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.blocks import BlockSet
+from peershare.download.swarm.order import Order
 from peershare.download.swarm.scheduler import Scheduler
 from peershare.download.swarm.windows import MAX_BLOCKS
 
@@ -59,7 +60,7 @@ class Machine(RuleBasedStateMachine):
             SIZE,
             BlockSet(total, held & set(range(total))),
             Random(seed),
-            sequential=sequential,
+            order=Order(sequential),
             budget_bytes=budget * SIZE,
         )
 

@@ -1,0 +1,132 @@
+"""The roster: the downloads of this run, those that were complete already included.
+
+It knows which of them may run: two downloads of one content would ask the same sessions for the
+same blocks, so the second one waits until the first has ended or was paused.
+Not for: starting, stopping or showing them (manager).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from peershare.content.blocks import block_count, block_size
+from peershare.content.names import display
+from peershare.download.context import Download
+from peershare.download.picture import RateMeter, chunk_map
+from peershare.download.starting import Wish
+from peershare.download.swarm.download import SwarmDownload
+from peershare.download.swarm.givers import Givers
+from peershare.errors import UnknownDownloadError
+from peershare.status import FINAL_STATES, BlockMap, DownloadState, DownloadStatus
+from peershare.timers import Alarm
+
+REMEMBERED_DOWNLOADS = 100
+
+
+@dataclass
+class Entry:
+    """A download of this run, its folder and its meter."""
+
+    download: Download
+    folder: Path
+    meter: RateMeter
+    alarm: Alarm  # of the next picture
+    sequential: bool = False
+    waits: bool = False  # for another download of the same content
+    converting: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.download.state in FINAL_STATES
+
+    @property
+    def active(self) -> bool:
+        """Whether it holds, or may soon hold, sessions for its content."""
+        paused = self.download.state is DownloadState.PAUSED
+        return not self.over and not self.waits and not paused
+
+    def fulfils(self, wish: Wish, query: str) -> bool:
+        """Whether this is what is wished for, and has not ended."""
+        download = self.download
+        if self.over or self.folder != wish.folder:
+            return False
+        if download.content and wish.content is not None:
+            return download.content == wish.content
+        return download.name in (wish.name, query)
+
+
+class Roster:
+    """By their ids, oldest first."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self.complete: dict[str, DownloadStatus] = {}  # before they were asked for
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries.values()))
+
+    def get(self, identifier: str) -> Entry | None:
+        """A download of this run."""
+        return self._entries.get(identifier)
+
+    def find(self, identifier: str) -> Entry | DownloadStatus:
+        """A download, or the picture of a complete one.  Raises `UnknownDownloadError`."""
+        found = self.complete.get(identifier) or self._entries.get(identifier)
+        if found is None:
+            raise UnknownDownloadError(f"there is no download {display(identifier)}")
+        return found
+
+    def add(self, entry: Entry) -> None:
+        """A download begins, in the place of one that had its id."""
+        identifier = entry.download.id
+        self.complete.pop(identifier, None)
+        self._entries.pop(identifier, None)
+        self._entries[identifier] = entry
+        self._forget_old()
+
+    def add_complete(self, status: DownloadStatus) -> None:
+        """A download was complete before it was asked for."""
+        if status.id not in self._entries:
+            self.complete[status.id] = status
+
+    def running(self, content: str) -> Download | None:
+        """The download that holds the sessions of a content."""
+        entries = (e for e in self if content and e.download.content == content and e.active)
+        return next((entry.download for entry in entries), None)
+
+    def fetch_in_order(self, content: str) -> None:
+        """Somebody reads a content as it comes: fetch its blocks in order, where that can be."""
+        for entry in self:
+            if isinstance(entry.download, SwarmDownload) and entry.download.content == content:
+                entry.download.order.sequential = True
+
+    def ready(self) -> Iterator[Entry]:
+        """Those that wait for no other any more."""
+        for entry in self:
+            if entry.waits and not entry.over and self.running(entry.download.content) is None:
+                entry.waits = False
+                yield entry
+
+    def block_map(self, identifier: str) -> BlockMap:
+        """Which blocks are here, and from whom.  Raises `UnknownDownloadError`."""
+        found = self.find(identifier)
+        if isinstance(found, Entry):
+            return found.download.blocks()
+        if not found.content:
+            return chunk_map(found.id, found.chunks)
+        count = block_count(found.received)
+        givers = Givers(count, block_size(found.received))
+        for block in range(count):
+            givers.gave(block, "")
+        return givers.map(found.id, ())
+
+    def _forget_old(self) -> None:
+        """Keep the list of what is over short."""
+        over = [identifier for identifier, entry in self._entries.items() if entry.over]
+        for identifier in over[: max(0, len(over) - REMEMBERED_DOWNLOADS)]:
+            del self._entries[identifier]
+        for identifier in tuple(self.complete)[:-REMEMBERED_DOWNLOADS]:
+            del self.complete[identifier]
