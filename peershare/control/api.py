@@ -1,34 +1,27 @@
-"""The routes of the API, and what each of them asks the node.
+"""The handlers of the API: what each route asks the node, and with what.
 
-    GET    /api/node                     NodeStatus
-    GET    /api/contents?match=*.png     [ContentStatus, …]
-    GET    /api/peers                    [PeerStatus, …]
-    GET    /api/downloads                [DownloadStatus, …]
-    POST   /api/downloads                StartDownload -> 202 DownloadStatus
-    GET    /api/downloads/ID             DownloadStatus
-    DELETE /api/downloads/ID             DownloadStatus; the part is kept
-    POST   /api/shares                   ShareFile -> 201 ShareStatus
-    POST   /api/verify                   VerifyShares -> [VerifyResult, …], when all is hashed
-    GET    /api/history?limit=100        [HistoryEntry, …], newest first
-    GET    /api/events                   the event stream (see `events`)
-
-Not for: HTTP itself (`resource`) or who may ask (`guard`).
+Not for: which handler is for what (`routes`), HTTP itself (`resource`), who may ask (`guard`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-import msgspec
 from twisted.internet.defer import Deferred
 
 from peershare.content.names import display
 from peershare.control.face import NodeFace
 from peershare.control.messages import (
+    ContentsQuery,
+    HistoryQuery,
+    NoQuery,
+    Nothing,
     ProblemError,
+    SetLimits,
     ShareFile,
     StartDownload,
     VerifyShares,
@@ -36,129 +29,128 @@ from peershare.control.messages import (
     problem_of,
 )
 from peershare.errors import LocalError, UnknownDownloadError
+from peershare.guest.status import GuestStatus, GuestUpload
+from peershare.status import (
+    BlockMap,
+    ContentStatus,
+    DownloadStatus,
+    HistoryEntry,
+    Limits,
+    NodeStatus,
+    PeerStatus,
+    ShareStatus,
+    VerifyResult,
+)
 
-DEFAULT_HISTORY = 100
-MAX_HISTORY = 10_000
-# Beyond any name or path that a file system takes; the node judges them closely.
-_MAX_TEXT_LENGTH = 8_192
-_ANY = "*"
+# Unix seconds; no year that `datetime` knows has more digits.
+_SECONDS = re.compile(r"[0-9]{1,11}(?:\.[0-9]{1,9})?", re.ASCII)
 
-T = TypeVar("T")
+Q = TypeVar("Q")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class Call:
-    """One request that may be answered: `item` is what stands for the * of its route."""
+class Call(Generic[Q, B]):
+    """One request that may be answered.
 
+    `item` is what stands for the variable part of the path; `query` and `body` are values of
+    the Structs that the route names.
+    """
+
+    query: Q
+    body: B
     item: str = ""
-    query: dict[bytes, list[bytes]] = field(default_factory=dict)
-    body: bytes = b""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A success: its HTTP status, and a value that becomes JSON."""
-
-    status: int
-    value: object
-
-
-Handler = Callable[["Api", Call], "Reply | Deferred[Reply]"]
+Plain = Call[NoQuery, None]
+Change = Call[NoQuery, Nothing]
 
 
 class Api:
-    """Answers calls out of a node."""
+    """Answers calls out of a node, with a value of what the route says its answer is."""
 
     def __init__(self, node: NodeFace) -> None:
         self._node = node
 
-    def node(self, call: Call) -> Reply:
+    def node(self, call: Plain) -> NodeStatus:
         """The node itself."""
-        return Reply(200, self._node.node_status())
+        return self._node.node_status()
 
-    def contents(self, call: Call) -> Reply:
+    def contents(self, call: Call[ContentsQuery, None]) -> tuple[ContentStatus, ...]:
         """What is on the network."""
-        values = call.query.get(b"match", [b""])
-        return Reply(200, self._node.contents(_text(values[-1].decode("utf-8", "replace"))))
+        query = call.query
+        found = self._node.contents(query.match)
+        return found[query.offset : query.offset + query.limit]
 
-    def peers(self, call: Call) -> Reply:
+    def peers(self, call: Plain) -> tuple[PeerStatus, ...]:
         """Who is on the network."""
-        return Reply(200, self._node.peers())
+        return self._node.peers()
 
-    def downloads(self, call: Call) -> Reply:
+    def downloads(self, call: Plain) -> tuple[DownloadStatus, ...]:
         """Every download of this run."""
-        return Reply(200, self._node.downloads())
+        return self._node.downloads()
 
-    def download(self, call: Call) -> Reply:
+    def download(self, call: Plain) -> DownloadStatus:
         """One download."""
         for status in self._node.downloads():
             if status.id == call.item:
-                return Reply(200, status)
-        unknown = UnknownDownloadError(f"there is no download {display(call.item)}")
-        raise problem_of(unknown)
+                return status
+        raise UnknownDownloadError(f"there is no download {display(call.item)}")
 
-    def start(self, call: Call) -> Reply:
+    def block_map(self, call: Plain) -> BlockMap:
+        """Which blocks of a download are here."""
+        return self._node.block_map(call.item)
+
+    def start(self, call: Call[NoQuery, StartDownload]) -> DownloadStatus:
         """Begin a download, or take the one that runs."""
-        wish = _decode(call.body, StartDownload)
+        wish = call.body
         folder = None if wish.folder is None else _absolute(wish.folder)
-        status = self._node.start_download(_text(wish.name), folder, sequential=wish.sequential)
-        return Reply(202, status)
+        return self._node.start_download(wish.name, folder, sequential=wish.sequential)
 
-    def stop(self, call: Call) -> Reply:
+    def pause(self, call: Change) -> DownloadStatus:
+        """Let a download rest."""
+        return self._node.pause_download(call.item)
+
+    def resume(self, call: Change) -> DownloadStatus:
+        """Go on with a download."""
+        return self._node.resume_download(call.item)
+
+    def cancel(self, call: Plain | Change) -> DownloadStatus:
         """End a download; its part is kept."""
-        return Reply(200, self._node.stop_download(call.item))
+        return self._node.stop_download(call.item)
 
-    def share(self, call: Call) -> Deferred[Reply]:
+    def share(self, call: Call[NoQuery, ShareFile]) -> Deferred[ShareStatus]:
         """Put a file into the share folder."""
-        path = _absolute(_decode(call.body, ShareFile).path)
-        return self._node.share(path).addCallback(lambda status: Reply(201, status))
+        return self._node.share(_absolute(call.body.path), call.body.how)
 
-    def verify(self, call: Call) -> Deferred[Reply]:
+    def verify(self, call: Call[NoQuery, VerifyShares]) -> Deferred[tuple[VerifyResult, ...]]:
         """Hash what is shared anew."""
-        name = _decode(call.body, VerifyShares).name
-        verified = self._node.verify(None if name is None else _text(name))
-        return verified.addCallback(lambda results: Reply(200, results))
+        return self._node.verify(call.body.name)
 
-    def history(self, call: Call) -> Reply:
-        """The newest lines of both logs."""
-        values = call.query.get(b"limit", [str(DEFAULT_HISTORY).encode()])
-        digits = values[-1] if len(values[-1]) <= 6 and values[-1].isdigit() else b"0"
-        if not 1 <= int(digits) <= MAX_HISTORY:
-            raise problem(400, "bad-limit", f"limit is a number from 1 to {MAX_HISTORY}")
-        return Reply(200, self._node.history(int(digits)))
+    def history(self, call: Call[HistoryQuery, None]) -> tuple[HistoryEntry, ...]:
+        """The newest lines of the logs."""
+        query = call.query
+        return self._node.history(query.limit, _moment(query.since), query.direction)
 
+    def limits(self, call: Plain) -> Limits:
+        """How fast it may go."""
+        return self._node.limits()
 
-EVENTS_PATH = ("events",)
-_ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
-    ("node",): {"GET": Api.node},
-    ("contents",): {"GET": Api.contents},
-    ("peers",): {"GET": Api.peers},
-    ("downloads",): {"GET": Api.downloads, "POST": Api.start},
-    ("downloads", _ANY): {"GET": Api.download, "DELETE": Api.stop},
-    ("shares",): {"POST": Api.share},
-    ("verify",): {"POST": Api.verify},
-    ("history",): {"GET": Api.history},
-}
+    def set_limits(self, call: Call[NoQuery, SetLimits]) -> Limits:
+        """Go so fast from now on."""
+        return self._node.set_limits(Limits(upload=call.body.upload, download=call.body.download))
 
+    def guest(self, call: Plain) -> GuestStatus:
+        """The guest page, and what guests sent."""
+        return self._node.guest.status()
 
-def find_handler(method: str, path: tuple[str, ...]) -> tuple[Handler, str]:
-    """The handler for a method and the path below /api, and what stands for its *.
+    def accept_upload(self, call: Change) -> Deferred[GuestUpload]:
+        """Take what a guest sent."""
+        return self._node.guest.accept(call.item)
 
-    Raises `ProblemError`: 404 for an unknown path, 405 (naming the methods) for an unknown method.
-    """
-    item = path[-1] if path else ""
-    methods = _ROUTES.get(path) or _ROUTES.get((*path[:-1], _ANY) if item else ())
-    if methods is None or _ANY in path:
-        raise problem(404, "unknown-path", "there is nothing at this path")
-    if method not in methods:
-        wrong_method(tuple(methods))
-    return methods[method], item
-
-
-def wrong_method(allowed: tuple[str, ...]) -> None:
-    """Raise the `ProblemError` of a method that the path does not know."""
-    error = problem(405, "wrong-method", f"this path knows {' and '.join(allowed)} alone")
-    raise ProblemError(405, error.error, allowed)
+    def refuse_upload(self, call: Change) -> GuestUpload:
+        """Remove what a guest sent."""
+        return self._node.guest.refuse(call.item)
 
 
 def local_problem(error: BaseException) -> ProblemError | None:
@@ -168,24 +160,24 @@ def local_problem(error: BaseException) -> ProblemError | None:
     return problem_of(error) if isinstance(error, LocalError) else None
 
 
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        text = display(str(error), 300)
-        raise problem(400, "bad-body", f"the body is not what is wanted here: {text}") from None
-
-
-def _text(value: str) -> str:
-    """A text of a sane length."""
-    if len(value) > _MAX_TEXT_LENGTH:
-        raise problem(400, "too-long", f"at most {_MAX_TEXT_LENGTH} characters, please")
-    return value
-
-
 def _absolute(value: str) -> Path:
     """A path from a body: absolute, and one that the system can take at all."""
-    path = Path(_text(value))
+    path = Path(value)
     if "\0" in value or not path.is_absolute():
         raise problem(400, "bad-path", f"an absolute path is needed, not {display(value)!r}")
     return path
+
+
+def _moment(value: str) -> float | None:
+    """Unix time of a moment given as Unix seconds or ISO 8601; None for no moment."""
+    if not value:
+        return None
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    # a "+" that was not escaped in an address arrives as a blank
+    text = value.replace(" ", "+") if "T" in value else value
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        told = f"since is a time such as 2026-11-22T07:43:17+01:00, not {display(value)!r}"
+        raise problem(400, "bad-query", told) from None

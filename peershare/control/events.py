@@ -1,7 +1,7 @@
 r"""The event stream: server-sent events of what happens in the node.
 
 A stream begins with a `download` event for every current download; then each `Event` follows as
-it happens, named by its tag (`download`, `notice`, `contents`) with the JSON of the Struct as
+it happens, named by its tag (`download`, `notice`, `contents`, `node`), the JSON of the Struct as
 data, and a comment every 15 s so that both sides see that the other lives.
 
 A reader that does not read never slows the node: while its connection is full, only the newest
@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from peershare.control.face import NodeFace
 from peershare.control.messages import problem
-from peershare.status import ContentsChanged, DownloadChanged, Event
+from peershare.status import ContentsChanged, DownloadChanged, Event, NodeChanged
 from peershare.timers import Periodic
 
 HEARTBEAT_SECONDS = 15.0
@@ -31,7 +31,7 @@ MAX_BACKLOG_BYTES = 256 * 1024
 # Each is a connection and a backlog; nobody has more windows open than this.
 MAX_READERS = 32
 
-_TAGS = {DownloadChanged: b"download", ContentsChanged: b"contents"}
+_TAGS = {DownloadChanged: b"download", ContentsChanged: b"contents", NodeChanged: b"node"}
 
 
 def encode_event(event: Event) -> bytes:
@@ -136,6 +136,11 @@ class EventStreams:
         for status in self._node.downloads():
             reader.send(("download", status.id), encode_event(DownloadChanged(status)))
 
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._readers)
+
     def close(self) -> None:
         """End all streams."""
         for reader in tuple(self._readers):
@@ -153,6 +158,8 @@ class EventStreams:
             return ("download", event.download.id)
         if isinstance(event, ContentsChanged):
             return "contents"
+        if isinstance(event, NodeChanged):
+            return "node"
         self._told += 1
         return self._told
 

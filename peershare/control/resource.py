@@ -1,145 +1,203 @@
-"""HTTP for the API: from a request to a call, from a reply or a problem to a response.
+"""What answers the requests: from a route and a request to an answer.
 
-Every response carries strict headers, and nothing of an exception but that there was one.
-Not for: the routes (`api`), or who may ask (`guard`).
+Nothing is answered that the guard has not seen, and nothing of an exception is told but that
+there was one.  Not for: the routes (`routes`), who may ask (`guard`), the API's answers (`api`).
 """
 
 from __future__ import annotations
 
-from io import BytesIO
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
-from twisted.web.server import Request as SiteRequest
+from twisted.web.http import CACHED
 
-from peershare.control.api import (
-    EVENTS_PATH,
-    Api,
-    Call,
-    Reply,
-    find_handler,
-    local_problem,
-    wrong_method,
-)
+from peershare import __version__
+from peershare.control.api import Api
 from peershare.control.events import EventStreams
-from peershare.control.guard import Guard, check_json
-from peershare.control.messages import ProblemError, problem
+from peershare.control.face import NodeFace
+from peershare.control.guard import Guard, check_type
+from peershare.control.messages import Health, OpeningCode, ProblemError, problem
+from peershare.control.metrics import METRICS_TYPE, render_metrics
+from peershare.control.opening import Openings
+from peershare.control.pagefiles import (
+    BAD_CODE_PAGE,
+    CLOSED_PAGE,
+    INDEX,
+    OPENED_PAGE,
+    PageFile,
+)
+from peershare.control.request import ApiRequest, problem_for
+from peershare.control.responding import (
+    HTML_TYPE,
+    PAGE_POLICY,
+    send,
+    send_json,
+    write_problem,
+)
+from peershare.control.route import Access, Route
+from peershare.control.routes import find_route
+from peershare.control.uploads import Uploads
 
-MAX_BODY_BYTES = 64 * 1024
-# A body that is too long is read and thrown away up to here, so that its sender gets to read
-# why it was refused; then the connection is cut.
-_MAX_SURPLUS_BYTES = 1024 * 1024
-
-_HEADERS = {
-    b"server": b"peershare",
-    b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"referrer-policy": b"no-referrer",
-    b"x-content-type-options": b"nosniff",
-    b"x-frame-options": b"DENY",
-}
-
-
-class ApiRequest(SiteRequest):
-    """A request whose body is bounded."""
-
-    body_bytes = 0
-
-    def gotLength(self, length: int | None) -> None:
-        """Twisted: the headers are here."""
-        self.content = BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Twisted: some of the body is here."""
-        self.body_bytes += len(data)
-        if self.body_bytes <= MAX_BODY_BYTES:
-            super().handleContentChunk(data)
-        elif self.body_bytes > _MAX_SURPLUS_BYTES:
-            transport: Any = self.channel.transport
-            transport.abortConnection()
+_READING = ("GET", "HEAD")
+_OPENING = "/api/opening"
+_UPLOAD = "/api/shares/{name}"
+_INDEX = "/"
 
 
-class ApiResource(Resource):
-    """The whole API: one leaf, so that nothing is answered that the guard has not seen."""
+class ApiResource:
+    """All that is answered on the port; see `Answering`."""
 
-    isLeaf = True
     _log = Logger()
 
-    def __init__(self, api: Api, streams: EventStreams, guard: Guard) -> None:
-        super().__init__()
-        self._api = api
-        self._streams = streams
+    def __init__(
+        self,
+        node: NodeFace,
+        guard: Guard,
+        openings: Openings,
+        streams: EventStreams,
+        uploads: Uploads,
+        files: Mapping[str, PageFile],
+    ) -> None:
+        """`files` are those of the page."""
+        self._node = node
+        self._api = Api(node)
         self._guard = guard
+        self._openings = openings
+        self._streams = streams
+        self._uploads = uploads
+        self._files = files
+        # the routes that ask no handler of the API
+        self._own: dict[str, Callable[[ApiRequest], Any]] = {
+            "/api/events": streams.open,
+            _OPENING: self._new_code,
+            _UPLOAD: self._share_upload,
+            "/open": self._open_page,
+            _INDEX: self._index,
+            "/page/{name}": self._page_file,
+            "/metrics": self._metrics,
+            "/healthz": self._health,
+        }
 
-    def render(self, request: ApiRequest) -> int:
-        """Twisted: answer."""
-        for name, value in _HEADERS.items():
-            request.setHeader(name, value)
+    # -- before the body
+
+    def admit(self, request: ApiRequest, length: int | None) -> None:
+        """Judge the headers of a request."""
+        headers, method = request.requestHeaders, request.method.decode("ascii", "replace")
+        self._guard.check_site(headers)
+        try:
+            route, item = find_route(method, _segments(request.path))
+        except ProblemError:
+            self._guard.check(headers, changes=method not in _READING)
+            raise
+        self._check_access(request, route)
+        if route.takes_body:
+            check_type(headers, route.body_media)
+        request.route, request.item = route, item
+        if route.path == _UPLOAD:
+            request.upload = self._uploads.open(item, length, request, request.refuse)
+
+    def _check_access(self, request: ApiRequest, route: Route) -> None:
+        headers = request.requestHeaders
+        if route.access is Access.OPEN or route.path == _INDEX:
+            return
+        if route.path == _OPENING:  # the page needs no other browser to be let in
+            self._guard.check_token(headers)
+        elif route.access is Access.COOKIE:
+            self._guard.check_session(headers)
+        else:
+            self._guard.check(headers, changes=route.method not in _READING)
+
+    # -- the answer
+
+    def answer(self, request: ApiRequest) -> None:
+        """Answer a request that was admitted, and is whole."""
         answer: Deferred[None] = Deferred.fromCoroutine(self._answer(request))
         request.notifyFinish().addErrback(lambda _: answer.cancel())
         answer.addErrback(self._failed, request)
         answer.addErrback(lambda failure: self._log.failure("cannot answer", failure=failure))
-        return NOT_DONE_YET
 
     async def _answer(self, request: ApiRequest) -> None:
-        self._guard.check(request.requestHeaders)
-        method, path = request.method.decode("ascii", "replace"), _path(request)
-        if request.body_bytes > MAX_BODY_BYTES:
-            raise problem(413, "too-large", f"a body has at most {MAX_BODY_BYTES} bytes")
-        if path == EVENTS_PATH:
-            if method != "GET":
-                wrong_method(("GET",))
-            self._streams.open(request)
+        route = request.route
+        if route.handler is None:
+            own = self._own[route.path](request)
+            if isinstance(own, Deferred):
+                await own
             return
-        handler, item = find_handler(method, path)
         body = request.content.read() if request.content else b""
-        if method == "POST":
-            check_json(request.requestHeaders)
-        reply = handler(self._api, Call(item, request.args or {}, body))
-        if isinstance(reply, Deferred):
-            reply = await reply
-        _send(request, reply)
+        value = route.call(self._api, request.item, request.args or {}, body)
+        if isinstance(value, Deferred):
+            value = await value
+        send_json(request, route.status, value)
 
-    def _failed(self, failure: Failure, request: Request) -> None:
-        """Answer with what is wrong; a bug is logged here and only named there."""
-        if failure.check(CancelledError):
-            return  # who asked has gone
-        raised: Any = failure.value
-        found = local_problem(raised)
-        if found is None:
-            self._log.failure("a request to the API failed", failure=failure)
-            found = problem(500, "internal", "an internal error; the service's log has the details")
-        _send_problem(request, found)
+    def _failed(self, failure: Failure, request: ApiRequest) -> None:
+        """Answer with what is wrong, unless who asked has gone."""
+        if not failure.check(CancelledError):
+            error: Any = failure.value
+            write_problem(request, problem_for(error))
+            request.finish()
+
+    # -- the page
+
+    def _index(self, request: ApiRequest) -> None:
+        if self._guard.has_session(request.requestHeaders):
+            self._send_file(request, self._files.get(INDEX))
+        else:
+            request.setHeader(b"www-authenticate", b"Bearer")
+            send(request, 401, HTML_TYPE, CLOSED_PAGE)
+
+    def _page_file(self, request: ApiRequest) -> None:
+        self._send_file(request, self._files.get(request.item))
+
+    def _send_file(self, request: ApiRequest, file: PageFile | None) -> None:
+        if file is None:
+            raise problem(404, "unknown-path", "there is nothing at this path")
+        request.setHeader(b"cache-control", b"no-cache")
+        request.setHeader(b"content-security-policy", PAGE_POLICY)
+        if request.setETag(file.etag) is CACHED:
+            request.finish()
+        else:
+            send(request, 200, file.kind, file.data)
+
+    def _new_code(self, request: ApiRequest) -> None:
+        request.route.decode(request.content.read() if request.content else b"")
+        send_json(request, request.route.status, OpeningCode(self._openings.new_code()))
+
+    def _open_page(self, request: ApiRequest) -> None:
+        codes = (request.args or {}).get(b"code", [])
+        session = self._openings.exchange(codes[0]) if len(codes) == 1 else None
+        if session is None:
+            send(request, 403, HTML_TYPE, BAD_CODE_PAGE)
+            return
+        name = self._guard.cookie_name
+        request.addCookie(name, session, path="/", httpOnly=True, sameSite="strict")
+        send(request, request.route.status, HTML_TYPE, OPENED_PAGE)
+
+    # -- the rest
+
+    def _share_upload(self, request: ApiRequest) -> Deferred[None]:
+        assert request.upload is not None, "admitted without"
+        shared = request.upload.finish()
+        return shared.addCallback(lambda found: send_json(request, request.route.status, found))
+
+    def _metrics(self, request: ApiRequest) -> None:
+        node = self._node
+        text = render_metrics(__version__, node.counters(), node.downloads(), self._streams.count)
+        send(request, 200, METRICS_TYPE, text)
+
+    def _health(self, request: ApiRequest) -> None:
+        send_json(request, 200, Health())
 
 
-def _path(request: ApiRequest) -> tuple[str, ...]:
-    """The path below /api.  Raises `ProblemError` (404) if it is another one."""
-    segments = [segment.decode("utf-8", "replace") for segment in request.postpath or ()]
-    if segments[:1] != ["api"]:
+def _segments(path: bytes) -> tuple[str, ...]:
+    """The segments of a path; an escaped slash is a part of its segment, and no separator.
+
+    Raises `ProblemError` (404) where it is no path.
+    """
+    if not path.startswith(b"/"):
         raise problem(404, "unknown-path", "there is nothing at this path")
-    return tuple(segments[1:])
-
-
-def _send_problem(request: Request, found: ProblemError) -> None:
-    if found.allowed:
-        request.setHeader(b"allow", ", ".join(found.allowed).encode("ascii"))
-    if found.status == 401:
-        request.setHeader(b"www-authenticate", b"Bearer")
-    _send(request, Reply(found.status, found.error))
-
-
-def _send(request: Request, reply: Reply) -> None:
-    body = msgspec.json.encode(reply.value)
-    request.setResponseCode(reply.status)
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"content-length", b"%d" % len(body))
-    if request.method != b"HEAD":
-        request.write(body)
-    request.finish()
+    parts = path[1:].split(b"/")
+    return tuple(unquote_to_bytes(part).decode("utf-8", "replace") for part in parts)

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 from twisted.internet.defer import Deferred, fail, succeed
 
-from peershare.errors import UnknownDownloadError
+from peershare.content.names import display
+from peershare.errors import UnknownDownloadError, UnknownUploadError
+from peershare.guest.status import GuestStatus, GuestUpload, UploadState
 from peershare.status import (
     FINAL_STATES,
+    BlockMap,
     ChunkState,
     ChunkStatus,
     ContentChoice,
     ContentStatus,
+    Counters,
     DownloadChanged,
     DownloadState,
     DownloadStatus,
     Event,
     HistoryEntry,
+    Limits,
     NodeStatus,
     PeerStatus,
+    ShareMode,
     ShareStatus,
     VerifyResult,
 )
@@ -117,11 +124,89 @@ def a_result(name: str = "forest.png", **fields: Any) -> VerifyResult:
     return structs.replace(result, **fields)
 
 
+def a_share(path: Path, **fields: Any) -> ShareStatus:
+    """A file that was linked and is announced, but for these fields."""
+    status = ShareStatus(
+        name=path.name,
+        path=f"/share/{path.name}",
+        size=10,
+        how="linked",
+        chunks=tuple(f"{path.stem}_{number}" for number in range(1, 6)),
+        note="",
+    )
+    return structs.replace(status, **fields)
+
+
+class FakeWriter:
+    """Implements `ShareWriter`: keeps what it is given."""
+
+    def __init__(self, name: str, size: int | None) -> None:
+        self.name = name
+        self.size = size
+        self.data = b""
+        self.ended = ""  # "finished" or "aborted"
+        self.problem: Exception | None = None  # of the next write, and of finishing
+        self.finishing: Deferred[ShareStatus] | None = None
+
+    def write(self, data: bytes, /) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.data += data
+
+    def finish(self) -> Deferred[ShareStatus]:
+        self.ended = "finished"
+        if self.problem is not None:
+            return fail(self.problem)
+        if self.finishing is not None:
+            return self.finishing
+        return succeed(a_share(Path(self.name), size=len(self.data), how="received"))
+
+    def abort(self) -> None:
+        self.ended = self.ended or "aborted"
+
+
+class FakeGuest:
+    """The guest page; uploads are those of a test."""
+
+    def __init__(self, asked: list[tuple[Any, ...]]) -> None:
+        self._asked = asked
+        self.uploads: list[GuestUpload] = []
+
+    def status(self) -> GuestStatus:
+        link = "http://198.18.0.1:5080/token/"
+        return GuestStatus(
+            link=link,
+            links=(link,),
+            qr="<svg></svg>",
+            takes_uploads=True,
+            upload_limit=1_000,
+            uploads=tuple(self.uploads),
+        )
+
+    def accept(self, identifier: str) -> Deferred[GuestUpload]:
+        self._asked.append(("accept", identifier))
+        return succeed(
+            structs.replace(self._take(identifier), state=UploadState.ACCEPTED, path="/inbox/f")
+        )
+
+    def refuse(self, identifier: str) -> GuestUpload:
+        self._asked.append(("refuse", identifier))
+        return structs.replace(self._take(identifier), state=UploadState.REFUSED)
+
+    def _take(self, identifier: str) -> GuestUpload:
+        for upload in self.uploads:
+            if upload.id == identifier:
+                self.uploads.remove(upload)
+                return upload
+        raise UnknownUploadError(f"no upload {identifier}")
+
+
 class FakeNode:
     """Implements `NodeFace`; `asked` is the list of what was asked of it."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.guest = FakeGuest(self.asked)
         self.refusals: dict[str, Exception] = {}  # by the name or path asked for
         self.observers: list[Callable[[Event], None]] = []
         self.started: dict[str, DownloadStatus] = {}
@@ -131,6 +216,22 @@ class FakeNode:
         self.problems: tuple[str, ...] = ()
         self.verified: tuple[VerifyResult, ...] = ()
         self.sharing: Deferred[ShareStatus] | None = None  # of the next `share`, if set
+        self.writers: list[FakeWriter] = []
+        self.map = BlockMap(
+            download="1", block_size=0, blocks_per_cell=1, count=5, sources=(), cells="AAAAAAA="
+        )
+        self.limited = Limits(upload=None, download=None)
+        self.counted = Counters(
+            downloaded_bytes=0,
+            uploaded_bytes=0,
+            downloads={},
+            uploads={},
+            peers=1,
+            refused={},
+            announcements=0,
+            beacons=0,
+            reactor_delay=0.0,
+        )
 
     def node_status(self) -> NodeStatus:
         return NodeStatus(
@@ -162,9 +263,31 @@ class FakeNode:
     def downloads(self) -> tuple[DownloadStatus, ...]:
         return tuple(self.started.values())
 
-    def history(self, limit: int) -> tuple[HistoryEntry, ...]:
-        self.asked.append(("history", limit))
-        return self.past[:limit]
+    def history(
+        self, limit: int, since: float | None = None, direction: str = ""
+    ) -> tuple[HistoryEntry, ...]:
+        narrowed = (since, direction) if since is not None or direction else ()
+        self.asked.append(("history", limit, *narrowed))
+        past = [entry for entry in self.past if direction in ("", entry.direction)]
+        return tuple(past[:limit])
+
+    def counters(self) -> Counters:
+        return self.counted
+
+    def limits(self) -> Limits:
+        return self.limited
+
+    def set_limits(self, limits: Limits, /) -> Limits:
+        for rate in (limits.upload, limits.download):
+            if rate is not None and not 1 <= rate < inf:
+                raise ValueError(f"a limit is at least 1 byte a second, or none: not {rate}")
+        self.asked.append(("limits", limits))
+        self.limited = limits
+        return limits
+
+    def block_map(self, identifier: str, /) -> BlockMap:
+        self._known(identifier)
+        return structs.replace(self.map, download=identifier)
 
     def start_download(
         self, name: str, folder: Path | None, *, sequential: bool = False
@@ -180,29 +303,38 @@ class FakeNode:
 
     def stop_download(self, identifier: str, /) -> DownloadStatus:
         self.asked.append(("stop", identifier))
-        if identifier not in self.started:
-            raise UnknownDownloadError(f"there is no download {identifier}")
+        self._known(identifier)
         return self.change(identifier, state=DownloadState.STOPPED)
 
-    def share(self, path: Path) -> Deferred[ShareStatus]:
-        self.asked.append(("share", path))
+    def pause_download(self, identifier: str, /) -> DownloadStatus:
+        self.asked.append(("pause", identifier))
+        self._known(identifier)
+        return self.change(identifier, state=DownloadState.PAUSED)
+
+    def resume_download(self, identifier: str, /) -> DownloadStatus:
+        self.asked.append(("resume", identifier))
+        self._known(identifier)
+        return self.change(identifier, state=DownloadState.SEARCHING)
+
+    def _known(self, identifier: str) -> None:
+        if identifier not in self.started:
+            raise UnknownDownloadError(f"there is no download {display(identifier)}")
+
+    def share(self, path: Path, how: ShareMode = ShareMode.AUTO) -> Deferred[ShareStatus]:
+        self.asked.append(("share", path, *((how,) if how is not ShareMode.AUTO else ())))
         if self.sharing is not None:
             return self.sharing
         try:
             self._refuse(str(path))
         except Exception as error:
             return fail(error)
-        names = tuple(f"{path.stem}_{number}" for number in range(1, 6))
-        return succeed(
-            ShareStatus(
-                name=path.name,
-                path=f"/share/{path.name}",
-                size=10,
-                how="linked",
-                chunks=names,
-                note="",
-            )
-        )
+        return succeed(a_share(path))
+
+    def receive_share(self, name: str, size: int | None = None) -> FakeWriter:
+        self.asked.append(("receive", name, size))
+        self._refuse(name)
+        self.writers.append(FakeWriter(name, size))
+        return self.writers[-1]
 
     def verify(self, name: str | None) -> Deferred[tuple[VerifyResult, ...]]:
         self.asked.append(("verify", name))

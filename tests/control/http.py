@@ -15,11 +15,18 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from peershare.control import server
+from peershare.control.pagefiles import PageFile
 from peershare.control.server import ControlService
 from peershare.settings import Settings
 from tests.control.fake_node import FakeNode
 
 ADDRESS = "127.0.0.20"
+# A page, whatever the real one looks like.
+PAGE = {
+    "index.html": PageFile(b"<title>peershare</title>", b"text/html; charset=utf-8", b'"1"'),
+    "main.js": PageFile(b"// nothing", b"text/javascript; charset=utf-8", b'"2"'),
+}
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,10 @@ class ServiceTestCase(TestCase):
             share=self.state / "share",
             state=self.state,
             addresses=(IPv4Address(ADDRESS),),
-            control_port=0,
+            control_port=None,
         )
         self.node = FakeNode()
+        self.patch(server, "load_page_files", lambda: PAGE)
         self.service = ControlService(self.node, self.settings, reactor)
         self.service.startService()
         self.addCleanup(self.stop_service)
@@ -114,6 +122,18 @@ class ServiceTestCase(TestCase):
         }
         good.update({name.replace("_", "-"): value for name, value in changes.items()})
         return [(name, value) for name, value in good.items() if value is not None]
+
+    @property
+    def origin(self) -> str:
+        """What our own page's requests say that they come from."""
+        return f"http://{ADDRESS}:{self.port}"
+
+    async def open_page(self) -> str:
+        """The cookie of a browser that the page was opened in."""
+        code = (await self.post("/api/opening", {})).json["code"]
+        opened = await self.ask("GET", f"/open?code={code}", self.headers(authorization=None))
+        assert opened.status == 200, opened
+        return opened.headers["set-cookie"].partition(";")[0]
 
     async def connect(self) -> Wire:
         endpoint = TCP4ClientEndpoint(reactor, ADDRESS, self.port)
@@ -148,7 +168,7 @@ class ServiceTestCase(TestCase):
 
     async def post(self, path: str, value: object, **changes: str | None) -> Response:
         """Send JSON."""
-        headers = self.headers(content_type="application/json", **changes)
+        headers = self.headers(**{"content_type": "application/json", **changes})
         body = value if isinstance(value, bytes) else msgspec.json.encode(value)
         return await self.ask("POST", path, headers, body)
 

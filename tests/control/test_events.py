@@ -22,6 +22,7 @@ from peershare.status import (
     DownloadChanged,
     DownloadState,
     Event,
+    NodeChanged,
     Notice,
     NoticeKind,
 )
@@ -43,6 +44,7 @@ class EncodeEventTests(SynchronousTestCase):
             ("download", DownloadChanged(a_download())),
             ("notice", a_notice("two\nlines\r\n\r\nevent: forged")),
             ("contents", ContentsChanged(1, 2)),
+            ("node", NodeChanged(FakeNode().node_status())),
         ):
             (found,) = EventStreamDecoder().feed(encode_event(event))
             self.assertEqual(found.name, name)
@@ -219,6 +221,20 @@ class EventStreamsTests(SynchronousTestCase):
         self.node.emit(notice)
         self.assertTrue(self.request.dropped)
         self.assertEqual(self.node.observers, [])
+
+    def test_pictures_of_the_node(self) -> None:
+        """A reader that sleeps for a day gets one picture of the node and one of the lists."""
+        self.request.producer.pauseProducing()
+        for number in range(86_400):
+            self.node.problems = (f"the {number}th",)
+            self.node.emit(NodeChanged(self.node.node_status()))
+            self.node.emit(ContentsChanged(number, 0))
+        self.assertFalse(self.request.dropped)
+        before = len(self.request.written)
+        self.request.producer.resumeProducing()
+        found = EventStreamDecoder().feed(self.request.written[before:])
+        self.assertEqual([event.name for event in found], ["node", "contents"])
+        self.assertIn(b"the 86399th", found[0].data)
 
     def test_order_of_a_backlog(self) -> None:
         """The last picture of a download comes behind the notices that led to it."""

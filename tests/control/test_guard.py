@@ -5,27 +5,33 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from peershare.control.guard import Guard, check_json
+from peershare.control.guard import Guard, check_type
 from peershare.control.messages import ProblemError
+from peershare.control.opening import Openings
+from peershare.control.route import BYTES, JSON
 
 TOKEN = "t0ken"
 
 
-class GuardTests(SynchronousTestCase):
+class GuardTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.guard = Guard(TOKEN, "127.0.0.20", 5002)
+        self.openings = Openings(lambda: 0.0)
+        self.guard = Guard(TOKEN, "127.0.0.20", 5002, self.openings)
 
-    def status(self, *pairs: tuple[str, str]) -> int:
+    def status(self, *pairs: tuple[str, str], changes: bool = False) -> int:
         """What a request with these headers would be answered with."""
         headers = Headers()
         for name, value in pairs:
             headers.addRawHeader(name, value)
         try:
-            self.guard.check(headers)
+            self.guard.check_site(headers)
+            self.guard.check(headers, changes=changes)
         except ProblemError as problem:
             return problem.status
         return 200
 
+
+class GuardTests(GuardTestCase):
     def with_host(self, host: str) -> int:
         return self.status(("host", host), ("authorization", f"Bearer {TOKEN}"))
 
@@ -59,7 +65,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_default_port(self) -> None:
         """On port 80 browsers leave the port out."""
-        self.guard = Guard(TOKEN, "127.0.0.20", 80)
+        self.guard = Guard(TOKEN, "127.0.0.20", 80, self.openings)
         self.assertEqual(self.with_host("127.0.0.20"), 200)
         self.assertEqual(self.with_host("127.0.0.20:80"), 200)
 
@@ -99,20 +105,77 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.status(host, token, token), 401)
 
 
-class CheckJsonTests(SynchronousTestCase):
-    def refused(self, *values: str) -> bool:
+class SessionTests(GuardTestCase):
+    """A browser that the page was opened in."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.session = self.openings.exchange(self.openings.new_code().encode())
+
+    def with_cookie(self, cookie: str, *pairs: tuple[str, str], changes: bool = False) -> int:
+        own = ("host", "127.0.0.20:5002"), ("cookie", cookie)
+        return self.status(*own, *pairs, changes=changes)
+
+    def test_session(self) -> None:
+        """Its cookie opens, among others and whatever stands around it."""
+        good = f"peershare-5002={self.session}"
+        for cookie in (good, f"a=b; {good}", f"{good}; a=b", f"a;{good};;", f"{good} ; x=y"):
+            self.assertEqual(self.with_cookie(cookie), 200, cookie)
+
+    def test_no_session(self) -> None:
+        """No other cookie does: not by another name, not part of it, not more than it."""
+        for cookie in (
+            *("", "peershare-5002", "peershare-5002=", f"peershare={self.session}", self.session),
+            *(f"peershare-5003={self.session}", f"xpeershare-5002={self.session}"),
+            *(f"peershare-5002={self.session}x", f"peershare-5002={self.session[:-1]}"),
+            *(f'peershare-5002="{self.session}"', f"peershare-5002={TOKEN}"),
+        ):
+            self.assertEqual(self.with_cookie(cookie), 401, cookie)
+
+    def test_cookie_of_the_same_name(self) -> None:
+        """Another service of this host may set one of our name: it neither opens nor closes."""
+        cookie = f"peershare-5002=forged; peershare-5002={self.session}"
+        self.assertEqual(self.with_cookie(cookie), 200)
+
+    def test_wrong_token_beside_it(self) -> None:
+        """Who shows a token is judged by it alone."""
+        cookie = f"peershare-5002={self.session}"
+        self.assertEqual(self.with_cookie(cookie, ("authorization", "Bearer x")), 401)
+        self.assertEqual(self.with_cookie(cookie, ("authorization", f"Bearer {TOKEN}")), 200)
+
+    def test_changes(self) -> None:
+        """What changes something has to come from our own page, and to say so."""
+        cookie = f"peershare-5002={self.session}"
+        own, other = "http://127.0.0.20:5002", "http://127.0.0.20:8000"
+        self.assertEqual(self.with_cookie(cookie, changes=True), 403)
+        self.assertEqual(self.with_cookie(cookie, ("origin", other), changes=True), 403)
+        self.assertEqual(self.with_cookie(cookie, ("origin", own), changes=True), 200)
+
+    def test_other_pages_of_this_host(self) -> None:
+        """SameSite knows no ports: the browser tells a page of another one apart."""
+        cookie = f"peershare-5002={self.session}"
+        for site, status in (
+            *(("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)),
+            *(("", 200), ("SAME-ORIGIN", 200), ("nonsense", 403)),
+        ):
+            self.assertEqual(self.with_cookie(cookie, ("sec-fetch-site", site)), status, site)
+
+
+class CheckTypeTests(SynchronousTestCase):
+    def refused(self, *values: str, wanted: str = JSON) -> bool:
         headers = Headers({"content-type": list(values)}) if values else Headers()
         try:
-            check_json(headers)
+            check_type(headers, wanted)
         except ProblemError as problem:
             self.assertEqual(problem.status, 415)
             return True
         return False
 
-    def test_json(self) -> None:
-        """JSON is JSON in any case and with a parameter."""
+    def test_wanted(self) -> None:
+        """A type is itself in any case and with a parameter."""
         self.assertFalse(self.refused("application/json"))
         self.assertFalse(self.refused("Application/JSON; charset=utf-8"))
+        self.assertFalse(self.refused("application/octet-stream", wanted=BYTES))
 
     def test_forms(self) -> None:
         """What a page of another site can send unasked is refused."""
@@ -120,6 +183,8 @@ class CheckJsonTests(SynchronousTestCase):
             *("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"),
             *("", "application/jsonp", "text/plain; application/json"),
         ):
-            self.assertTrue(self.refused(value), value)
+            for wanted in (JSON, BYTES):
+                self.assertTrue(self.refused(value, wanted=wanted), value)
         self.assertTrue(self.refused())
         self.assertTrue(self.refused("application/json", "text/plain"))
+        self.assertTrue(self.refused("application/json", wanted=BYTES))

@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from peershare.control.controlfile import (
     ControlFile,
+    no_api,
     read_control_file,
+    read_no_api,
     remove_control_file,
     write_control_file,
 )
@@ -92,7 +94,7 @@ class ServiceTests(ServiceTestCase):
 
 
 class PortTests(TestCase):
-    def service(self, port: int, *addresses: str) -> ControlService:
+    def service(self, port: int | None, *addresses: str) -> ControlService:
         state = Path(self.mktemp())
         state.mkdir()
         settings = Settings(
@@ -108,21 +110,33 @@ class PortTests(TestCase):
 
     def test_own_loopback_address(self) -> None:
         """With a loopback address of its own it listens there: peers share a machine."""
-        service = self.service(0, "127.0.0.20")
+        service = self.service(None, "127.0.0.20")
         self.assertTrue(service.control.url.startswith("http://127.0.0.20:"))
 
     def test_default_address(self) -> None:
         """Else on 127.0.0.1, never on the network."""
         for addresses in ((), ("198.18.0.1",)):
-            service = self.service(0, *addresses)
+            service = self.service(None, *addresses)
             self.assertTrue(service.control.url.startswith("http://127.0.0.1:"))
 
     def test_taken_port(self) -> None:
         """A port that is taken is replaced by a free one, and the file tells which."""
-        first = self.service(0, "127.0.0.20")
+        first = self.service(None, "127.0.0.20")
         port = int(first.control.url.rpartition(":")[2])
         second = self.service(port, "127.0.0.20")
         self.assertNotEqual(second.control.url, first.control.url)
+
+    async def test_off(self) -> None:
+        """Without an API nothing listens; a file for its owner alone says so, until the end."""
+        service = self.service(0, "127.0.0.20")
+        state = service._settings.state
+        self.assertIsNone(service.control)
+        self.assertIsNone(service._port)
+        self.assertEqual(mode_of(state / "control.json"), 0o600)
+        self.assertIsNone(read_control_file(state))
+        self.assertEqual(read_no_api(state), os.getpid())
+        await service.stopService()
+        self.assertFalse((state / "control.json").exists())
 
 
 class IdleTests(SynchronousTestCase):
@@ -150,7 +164,7 @@ class UnwritableTests(TestCase):
         state = Path(self.mktemp())
         state.mkdir()
         (state / "control.json").mkdir()  # not even root can put a file there
-        settings = Settings(share=state / "share", state=state, control_port=0)
+        settings = Settings(share=state / "share", state=state, control_port=None)
         service = ControlService(FakeNode(), settings, reactor)
         service.startService()
         self.addCleanup(service.stopService)
@@ -168,6 +182,17 @@ class ControlFileTests(SynchronousTestCase):
         """What was written is read."""
         write_control_file(self.state, self.control)
         self.assertEqual(read_control_file(self.state), self.control)
+
+    def test_no_api(self) -> None:
+        """A service without an API is told apart from no service."""
+        self.assertIsNone(read_no_api(self.state))
+        write_control_file(self.state, self.control)
+        self.assertIsNone(read_no_api(self.state))
+        write_control_file(self.state, no_api(12))
+        self.assertEqual(read_no_api(self.state), 12)
+        self.assertIsNone(read_control_file(self.state))
+        remove_control_file(self.state, no_api(12))
+        self.assertIsNone(read_no_api(self.state))
 
     def test_none(self) -> None:
         """No file, no folder, or something that is no control file, is none."""

@@ -1,0 +1,66 @@
+"""Responding: the answers that HTTP gets, each with the strict headers.
+
+Not for: what is answered (`resource`, `api`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.web.http import Request, datetimeToString
+
+from peershare.control.messages import ProblemError
+
+API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    b" connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none';"
+    b" frame-ancestors 'none'"
+)
+JSON_TYPE = b"application/json"
+HTML_TYPE = b"text/html; charset=utf-8"
+
+_HEADERS = {
+    b"server": b"peershare",
+    b"cache-control": b"no-store",
+    b"content-security-policy": API_POLICY,
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+}
+
+
+def make_strict(request: Request) -> None:
+    """Nothing may frame the answer, sniff its type, keep it, or read it from another origin."""
+    for name, value in _HEADERS.items():
+        request.setHeader(name, value)
+    request.setHeader(b"date", datetimeToString())
+
+
+def write_answer(request: Request, status: int, kind: bytes, body: bytes) -> None:
+    """Write a whole answer; whoever calls this finishes the request."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", kind)
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.write(b"" if request.method == b"HEAD" else body)
+
+
+def send(request: Request, status: int, kind: bytes, body: bytes) -> None:
+    """Answer."""
+    write_answer(request, status, kind, body)
+    request.finish()
+
+
+def send_json(request: Request, status: int, value: object) -> None:
+    """Answer with a value of ours."""
+    send(request, status, JSON_TYPE, msgspec.json.encode(value))
+
+
+def write_problem(request: Request, found: ProblemError) -> None:
+    """Write what is wrong; whoever calls this finishes the request."""
+    if found.allowed:
+        request.setHeader(b"allow", ", ".join(found.allowed).encode("ascii"))
+    if found.status == 401:
+        request.setHeader(b"www-authenticate", b"Bearer")
+    write_answer(request, found.status, JSON_TYPE, msgspec.json.encode(found.error))
