@@ -133,4 +133,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        # the programs are those of this tree, wherever another one is installed
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }

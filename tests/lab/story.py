@@ -114,12 +114,18 @@ class LabTestCase(SynchronousTestCase):
         """What the peershare hosts have sent on the connections that they opened, so far."""
         return streams_of(one for one in self._recorded() if isinstance(one, Segment))
 
+    def all_datagrams(self) -> list[Datagram]:
+        """What anybody has sent by UDP so far."""
+        return [one for one in self._all_recorded() if isinstance(one, Datagram)]
+
     def _recorded(self) -> list[Datagram | Segment]:
         """What the peershare hosts have sent, as it was recorded."""
         ours = {peer.address for peer in self.peers}
+        return [one for one in self._all_recorded() if one.source in ours]
+
+    def _all_recorded(self) -> list[Datagram | Segment]:
         lines = self._recorder.lines()[1:]  # the first one says that it is ready
-        found = [_decode(line) for line in lines]
-        return [one for one in found if one.source in ours]
+        return [_decode(line) for line in lines]
 
     def wait_for_silence(self, seconds: float) -> None:
         """Wait until none of the services has announced anything for so long."""

@@ -1,0 +1,1 @@
+"""Tests of the doctor: its verdicts, its probes on loopback, and the whole of an examination."""
