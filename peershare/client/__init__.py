@@ -2,10 +2,12 @@
 
 A map, from the floor up:
 
-- pure: `outcome`, `wording`, `patience`, `sse`, `requests`, `linebuffer`, `screen`, `progress`,
-  `tables`, `arguments`
+- pure: `outcome`, `wording`, `patience`, `smoothing`, `since`, `picking`, `sse`, `requests`,
+  `linebuffer`, `screen`, `progress`, `tables`, `statusview`, `flags`, `arguments`
+- for shells: `grammar`, `bashscript`, `zshscript`, `fishscript`, `completion`, `lookup`
 - the terminal: `console`, `stdin`, `lines`, `terminal`, `editor`, `paths`, `logs`
-- the node: `api`, `hosting`, `session`
-- what the user asked for: `following`, `report`, `commands`, `getting`, `prompt`, `interactive`
-- put together: `run`, `main`;  on its own: `demo`, `picture`
+- the node: `asking`, `feed`, `api`, `hosting`, `session`
+- what the user asked for: `absence`, `choosing`, `following`, `report`, `commands`, `getting`,
+  `steering`, `watching`, `opening`, `steered`, `prompt`, `interactive`
+- put together: `run`, `main`;  on its own: `demo`, `demopeer`, `picture`
 """

@@ -8,14 +8,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, NoReturn
 
 from peershare import __version__
-from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS, DEFAULT_WAIT_SECONDS
-from peershare.options import OPTIONS
+from peershare.client.flags import (
+    FLAG_PREFIX,
+    Parser,
+    common_flags,
+    count,
+    limit,
+    listening_flags,
+    moment,
+    patient_flags,
+    seconds,
+)
+from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS
 
-_FLAG_PREFIX = "setting_"
+SHELLS = ("bash", "zsh", "fish")
+DEFAULT_HISTORY_LINES = 50
+MOST_HISTORY_LINES = 10_000
+# They work on downloads, named or all.
+STEERING = ("pause", "resume", "cancel")
+# They are about a service that runs; without one they begin none.
+STEERED = (*STEERING, "status", "limits", "open", "guest")
 _STATUSES = (
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 several contents of one name, 130"
     " interrupted.  With several names it is the worst of theirs (130, 1, 2, 4, 3, 0).  Every"
@@ -38,7 +52,15 @@ class Options:
     wait_seconds: float | None = None
     give_up_seconds: float = DEFAULT_GIVE_UP_SECONDS
     limit: int = 0
+    since: float | None = None  # Unix seconds
+    direction: str = ""  # of `history`: "download", "upload" or both
     sequential: bool = False
+    everything: bool = False  # `--all`
+    once: bool = False
+    seconds: float | None = None  # how long `doctor` listens
+    print_link: bool = False
+    limits: dict[str, float | None] = field(default_factory=dict)  # those to be changed
+    shell: str = ""  # of `completion`; of `complete` what is to be completed
     json: bool = False
     config: str | None = None
     flags: dict[str, list[str]] = field(default_factory=dict)
@@ -46,32 +68,49 @@ class Options:
 
 def parse_arguments(arguments: Sequence[str]) -> Options:
     """Read a command line.  Raises SystemExit: 2 for wrong usage, 0 for --help and --version."""
-    parser = _parser()
+    parser = make_parser()
     found = vars(parser.parse_args(arguments))
     command = found.get("command") or "prompt"
     if command == "prompt" and found.get("json"):
-        parser.error("--json goes with a command: get, list, peers, share, verify or history")
+        parser.error("--json goes with a command: get, list, peers, status, verify or history …")
     names = [_readable(name) for name in found.get("names", ())]
-    if command in ("list", "verify") and len(names) > 1:
-        parser.error(f"{command} takes one name at most (a * may have to be quoted)")
-    if not all(names):
-        parser.error("an empty name names nothing")
+    _check_names(parser, command, names, everything=found.get("everything", False))
+    since = found.get("since")
+    most = DEFAULT_HISTORY_LINES if since is None else MOST_HISTORY_LINES
     return Options(
         command=command,
         names=tuple(names),
         output=found.get("output"),
         wait_seconds=found.get("wait"),
         give_up_seconds=found.get("give_up", DEFAULT_GIVE_UP_SECONDS),
-        limit=found.get("limit", 0),
+        limit=(found.get("limit") or most) if command == "history" else 0,
+        since=since,
+        direction=found.get("direction") or "",
         sequential=found.get("sequential", False),
+        everything=found.get("everything", False),
+        once=found.get("once", False),
+        seconds=found.get("seconds"),
+        print_link=found.get("print_link", False),
+        limits={name: found[name] for name in ("upload", "download") if name in found},
+        shell=found.get("shell", ""),
         json=found.get("json", False),
         config=found.get("config"),
         flags={
-            key.removeprefix(_FLAG_PREFIX): value
+            key.removeprefix(FLAG_PREFIX): value
             for key, value in found.items()
-            if key.startswith(_FLAG_PREFIX)
+            if key.startswith(FLAG_PREFIX)
         },
     )
+
+
+def _check_names(parser: Parser, command: str, names: list[str], *, everything: bool) -> None:
+    """End with status 2 where the names are not what the command wants."""
+    if command in ("list", "verify") and len(names) > 1:
+        parser.error(f"{command} takes one name at most (a * may have to be quoted)")
+    if not all(names) and command != "complete":
+        parser.error("an empty name names nothing")
+    if command in STEERING and bool(names) == everything:
+        parser.error(f"{command} takes names of downloads, or --all")
 
 
 def _readable(name: str) -> str:
@@ -79,17 +118,10 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, not a page of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _parser() -> _Parser:
-    common, patient = _common(), _patient()
-    parser = _Parser(
+def make_parser() -> Parser:
+    """The whole command line; what it knows is what completion and the man page tell of."""
+    common, patient = common_flags(), patient_flags()
+    parser = Parser(
         prog="peershare",
         description="Fetch files from the other machines of the local network, and share yours."
         "  Without a command there is a prompt.",
@@ -100,30 +132,44 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"peershare {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
-    def add(name: str, text: str, *parents: _Parser) -> _Parser:
+    def add(name: str, text: str, *parents: Parser) -> Parser:
         return commands.add_parser(
             name, help=text, description=text, parents=[*parents], allow_abbrev=False
         )
 
     _add_get(add("get", "download contents by name or id", common, patient))
-    listed = add("list", "list what is on the network", common, _listening())
+    listed = add("list", "list what is on the network", common, listening_flags())
     listed.add_argument(
         "names", nargs="*", metavar="PATTERN", help="a name in which * stands for anything"
     )
-    add("peers", "list who is on the network", common, _listening())
+    add("peers", "list who is on the network", common, listening_flags())
+    status = add("status", "show the downloads and the peers as they change", common)
+    status.add_argument("--once", action="store_true", help="show them as they are, and end")
+    for name, text in (
+        ("pause", "hold downloads; what is there of them is kept and shared"),
+        ("resume", "go on with downloads that were paused"),
+        ("cancel", "end downloads; their part files are kept for next time"),
+    ):
+        _add_steering(add(name, text, common))
+    _add_limits(add("limits", "show how fast the service may be, or change it", common))
+    _add_open(add("open", "open the page of the service in a browser", common))
+    add("guest", "show the link of the guest page, as a QR code too, and what guests sent", common)
     share = add("share", "put files into the share folder", common)
     share.add_argument("names", nargs="+", metavar="FILE", help="a file")
     verify = add("verify", "hash what is shared anew, and tell what changed", common)
     verify.add_argument("names", nargs="*", metavar="NAME", help="a file (default: all)")
-    history = add("history", "show past downloads and uploads, newest first", common)
-    history.add_argument(
-        "--limit", type=_count, default=50, metavar="N", help="at most so many lines (default 50)"
-    )
+    _add_history(add("history", "show past downloads and uploads, newest first", common))
+    _add_doctor(add("doctor", "find out why others cannot be seen, and what to do", common))
+    completion = add("completion", "print what makes a shell complete this command")
+    completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help=" or ".join(SHELLS))
+    complete = commands.add_parser("complete", parents=[common])  # for the shells; in no help
+    complete.add_argument("shell", choices=("contents", "downloads", "shares"))
+    complete.add_argument("names", nargs=1)
     add("demo", "show it all with four services of its own on 127.0.0.2-5")
     return parser
 
 
-def _add_get(get: _Parser) -> None:
+def _add_get(get: Parser) -> None:
     """What `get` takes beside what others know too."""
     get.add_argument(
         "names",
@@ -144,83 +190,67 @@ def _add_get(get: _Parser) -> None:
     )
 
 
-def _common() -> _Parser:
-    """What every command knows: the settings, and --json."""
-    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--json", action="store_true", help="print JSON for programs")
-    group = common.add_argument_group("settings")
-    group.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
-    for option in OPTIONS:
-        dest = _FLAG_PREFIX + option.name
-        if option.metavar:
-            action: Any = "append" if option.repeatable else _Last
-            takes = {"action": action, "metavar": option.metavar}
-        else:
-            takes = {"action": "store_const", "const": ["yes"]}
-        group.add_argument(f"--{option.name}", dest=dest, help=option.help, **takes)
-    return common
-
-
-def _patient() -> _Parser:
-    """The two limits of a download."""
-    patient = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    patient.add_argument(
-        "--wait",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how long to wait for a name that nobody has announced yet"
-        f" (default {DEFAULT_WAIT_SECONDS:.0f})",
+def _add_steering(steering: Parser) -> None:
+    """Which downloads."""
+    steering.add_argument(
+        "names",
+        nargs="*",
+        metavar="DOWNLOAD",
+        help="its name or its id, as status shows them",
     )
-    patient.add_argument(
-        "--give-up",
-        type=_seconds,
-        metavar="SECONDS",
-        help="give a name up after so long without progress"
-        f" (default {DEFAULT_GIVE_UP_SECONDS:.0f})",
+    steering.add_argument(
+        "--all", dest="everything", action="store_true", help="every one that this can be done to"
     )
-    return patient
 
 
-def _listening() -> _Parser:
-    """How long to listen before telling what was heard."""
-    listening = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    listening.add_argument(
-        "--wait",
-        type=_seconds,
-        metavar="SECONDS",
-        help="listen for so long first (default 3 where no service runs; 65 hears every peer)",
+def _add_limits(limits: Parser) -> None:
+    """How fast, in each direction."""
+    for flag, name in (("--up", "upload"), ("--down", "download")):
+        limits.add_argument(
+            flag,
+            dest=name,
+            type=limit,
+            metavar="RATE",
+            default=argparse.SUPPRESS,
+            help=f"bytes per second for all {name}s together: 500k, 2M, 1G, or off",
+        )
+
+
+def _add_open(opening: Parser) -> None:
+    opening.add_argument(
+        "--print",
+        dest="print_link",
+        action="store_true",
+        help="print the link, which is good once and for a minute, instead of opening it",
     )
-    return listening
 
 
-class _Last(argparse.Action):
-    """Keep the last value given, as a list of one."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        setattr(namespace, self.dest, [values])
+def _add_doctor(doctor: Parser) -> None:
+    doctor.add_argument(
+        "--seconds",
+        type=seconds,
+        metavar="SECONDS",
+        help="listen so long while nobody was heard (default 5; 65 hears every peer)",
+    )
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not isfinite(seconds) or seconds < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} are no seconds")
-    return seconds
-
-
-_seconds.__name__ = "seconds"  # argparse names it in its messages
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 10_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 10000 is needed")
-    return count
-
-
-_count.__name__ = "number"
+def _add_history(history: Parser) -> None:
+    """Which lines of the logs."""
+    history.add_argument(
+        "--limit",
+        type=count,
+        metavar="N",
+        help=f"at most so many lines (default {DEFAULT_HISTORY_LINES}, with --since all)",
+    )
+    history.add_argument(
+        "--since",
+        type=moment,
+        metavar="TIME",
+        help="what began after this: 2h, 3d, 2026-11-22, 2026-11-22T07:43",
+    )
+    history.add_argument(
+        "--direction",
+        metavar="DIRECTION",
+        choices=("download", "upload"),
+        help="only one of download and upload",
+    )

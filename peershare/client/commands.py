@@ -74,10 +74,13 @@ class Commands:
         peers = await client.peers()
         return self._show(peers, peers_sheet(peers), "nobody was heard")
 
-    async def history(self, client: ApiClient, limit: int) -> ExitStatus:
-        """Show the newest lines of both logs."""
-        entries = await client.history(limit)
-        nothing = "nothing was downloaded or uploaded yet"
+    async def history(
+        self, client: ApiClient, limit: int, since: float | None = None, direction: str = ""
+    ) -> ExitStatus:
+        """Show the newest lines of both logs, or of one; `since` is in Unix seconds."""
+        entries = await client.history(limit, since, direction)
+        what = f"{direction}ed" if direction else "downloaded or uploaded"
+        nothing = f"nothing was {what} {'yet' if since is None else 'since then'}"
         return self._show(entries, history_sheet(entries, drawn=self._drawn), nothing)
 
     async def verify(self, client: ApiClient, name: str | None) -> ExitStatus:

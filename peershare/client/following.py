@@ -14,21 +14,26 @@ from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from peershare.client.absence import (
+    given_up_text,
+    not_found_text,
+    own_file_text,
+    waiting_text,
+)
 from peershare.client.api import ApiClient, RefusedError
 from peershare.client.choosing import Chooser
 from peershare.client.outcome import ClientError, ExitStatus, GoneError, Outcome
 from peershare.client.patience import Limits, Patience, Verdict
 from peershare.client.report import Report
 from peershare.client.session import Session, Watch
-from peershare.client.wording import done_text, kept_text, safe, span_text
-from peershare.content.names import folded, split_name
+from peershare.client.wording import done_text, kept_text, safe
 from peershare.status import (
     FINAL_STATES,
-    ContentsChanged,
     DownloadChanged,
     DownloadState,
     DownloadStatus,
     Event,
+    Notice,
 )
 
 # A name that is known starts within this; only then is it said that the other is waited for.
@@ -125,7 +130,7 @@ class Follower:
             return _outcome(wish, ExitStatus.NOT_FOUND, f"not found: {text}")
         if not wish.noticed:
             wish.noticed = True
-            self._report.say(wish.name, self._waiting_text())
+            self._report.say(wish.name, waiting_text(self._limits.wait, ""))
         await deferLater(self._reactor, _POLL_SECONDS if left is None else min(left, _POLL_SECONDS))
         return None
 
@@ -161,7 +166,10 @@ class Follower:
             self._session.unwatch(watch)
 
     async def _start(self, client: ApiClient, wish: _Wish) -> DownloadStatus:
-        return await client.start(wish.asked, wish.folder, sequential=self._sequential)
+        status = await client.start(wish.asked, wish.folder, sequential=self._sequential)
+        if status.state is DownloadState.PAUSED and not wish.identifier:
+            return await client.resume(status.id)  # who asks for it again wants it to go on
+        return status
 
     async def _follow(self, wish: _Wish, client: ApiClient, watch: Watch) -> Outcome | None:
         while not watch.lost:
@@ -175,7 +183,7 @@ class Follower:
             searching = not wish.patience.heard
             if searching and not wish.noticed and now - watch.began_at >= _NOTICE_SECONDS:
                 wish.noticed = True
-                self._report.say(wish.name, self._waiting_text(status.content))
+                self._report.say(wish.name, waiting_text(self._limits.wait, status.content))
             unclear = bool(searching and status.problem and not status.content)
             if not unclear:
                 await watch.changed(self._pause(wish, now, searching))
@@ -217,13 +225,6 @@ class Follower:
             watch.update(status)
         return True
 
-    def _waiting_text(self, content: str = "") -> str:
-        limit = self._limits.wait
-        until = "until somebody does" if limit is None else f"up to {span_text(limit)}"
-        if content:
-            return f"nobody gives it yet; waiting {until}"
-        return f"nobody has announced it yet; waiting {until} (classic peers tell once a minute)"
-
     # -- the end
 
     async def _abandon(self, wish: _Wish, client: ApiClient, verdict: Verdict) -> Outcome:
@@ -232,13 +233,11 @@ class Follower:
             return self._final(wish, status)
         kept = f"; {kept_text(status)}" if status is not None and status.received else ""
         if verdict is Verdict.NOT_FOUND:
-            spent = span_text(self._limits.wait or 0.0)
-            own = await self._own_file(client, wish.name)
-            text = own or f"not found: nobody on the network announced it within {spent}{kept}"
+            own = await own_file_text(client, wish.name)
+            text = own or not_found_text(self._limits.wait, kept)
             return _outcome(wish, ExitStatus.NOT_FOUND, text)
-        spent = span_text(self._limits.give_up or 0.0)
-        reason = f" ({safe(status.problem)})" if status is not None and status.problem else ""
-        text = f"given up after {spent} without progress{reason}{kept}"
+        problem = status.problem if status is not None else ""
+        text = given_up_text(self._limits.give_up, problem, kept)
         return _outcome(wish, ExitStatus.FAILED, text)
 
     def _final(self, wish: _Wish, status: DownloadStatus) -> Outcome:
@@ -253,25 +252,14 @@ class Follower:
             text = f"failed: {safe(status.problem) or 'the service does not say why'}"
         return _outcome(wish, ExitStatus.FAILED, text)
 
-    async def _own_file(self, client: ApiClient, name: str) -> str:
-        """What to say where the user looks for a file of his own."""
-        try:
-            contents = await client.contents()
-        except ClientError:
-            return ""
-        for content in contents:
-            if content.shared and folded(name) in map(
-                folded, (content.name, split_name(content.name)[0])
-            ):
-                return f"not found with anybody else; {safe(content.name)} is your own file"
-        return ""
-
     async def _leave(self, wish: _Wish, client: ApiClient, status: DownloadStatus) -> None:
         """The user interrupts."""
         if status.state in FINAL_STATES:
             return
         text = f"interrupted; it goes on in the service (pid {client.pid})"
-        if wish.ours or self._session.hosting.is_own:
+        if status.state is DownloadState.PAUSED and not self._session.hosting.is_own:
+            text = "interrupted; it stays paused in the service (peershare resume goes on with it)"
+        elif wish.ours or self._session.hosting.is_own:
             stopped = await self._stop(client, wish)
             text = f"interrupted; {kept_text(stopped or status)}"
         self._report.ended(wish.identifier, _outcome(wish, ExitStatus.INTERRUPTED, text))
@@ -287,7 +275,7 @@ class Follower:
 
     def _happened(self, event: Event) -> None:
         """An event of the session: tell it if it is about one of our names."""
-        if isinstance(event, ContentsChanged):
+        if not isinstance(event, DownloadChanged | Notice):
             return
         about = event.download.id if isinstance(event, DownloadChanged) else event.download
         if about in self._followed:

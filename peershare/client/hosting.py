@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from peershare.client.api import ApiClient, RefusedError
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
-from peershare.control.controlfile import ControlFile, read_control_file
+from peershare.control.controlfile import ControlFile, read_control_file, read_no_api
 from peershare.control.face import NodeFace
 from peershare.control.server import ControlService
 from peershare.errors import LocalError, SettingsError, StateInUseError
@@ -40,12 +40,19 @@ class Hosting:
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, make_node: MakeNode) -> None:
-        """`make_node` makes a node that is a service and a `NodeFace`."""
+    def __init__(
+        self, settings: Settings, reactor: Any, make_node: MakeNode, *, may_start: bool = True
+    ) -> None:
+        """`make_node` makes a node that is a service and a `NodeFace`.
+
+        Unless it `may_start` one, a service that was found and went away is waited for.
+        """
         self.settings = settings
+        self._may_start = may_start
         self._reactor = reactor
         self._make_node = make_node
         self._own: MultiService | None = None
+        self._found = False
         self._heir: Settings | None = None  # of whoever goes on for a service that went away
 
     @property
@@ -60,7 +67,13 @@ class Hosting:
         while True:
             found = await self._find()
             if found is not None:
+                self._found = True
                 return found
+            self._check_service()
+            if not self._may_start:
+                await self._await_another(deadline)
+                continue
+            self._check_own()
             try:
                 return self._start()
             except StateInUseError as error:
@@ -82,15 +95,42 @@ class Hosting:
 
     async def _find(self) -> ApiClient | None:
         control = read_control_file(self.settings.state)
-        if control is None or not _is_ours(control) or not _is_alive(control.pid):
+        if control is None or not is_ours(control) or not is_alive(control.pid):
             return None
         client = ApiClient(self._reactor, control)
         try:
             status = await client.node()
         except (GoneError, RefusedError):
             return None  # left behind by a kill, and the number is another process's now
-        self._heir = _settings_of(status, self.settings)
+        self._heir = settings_of(status, self.settings)
         return client
+
+    async def _await_another(self, deadline: float) -> None:
+        """A moment, in which one may start again.  Raises `ClientError` when there is no hope."""
+        if not self._found or self._reactor.seconds() > deadline:
+            raise ClientError(
+                f"no service answers on {self.settings.state}: start one (twistd -n peershare), or"
+                " name the folder of the one that is meant with --state"
+            )
+        await deferLater(self._reactor, _RETRY_SECONDS)
+
+    def _check_service(self) -> None:
+        """Raise `ClientError` where its API is off: there is no other way to ask a node."""
+        pid = read_no_api(self.settings.state)
+        if pid is not None and is_alive(pid):
+            raise ClientError(
+                f"the service (pid {pid}) on {self.settings.state} runs without its local API"
+                " (--control-port 0), so nobody can ask it anything: restart it without that option"
+            )
+
+    def _check_own(self) -> None:
+        """Raise `ClientError` where an own node would have no API."""
+        if self.settings.control_port == 0:
+            raise ClientError(
+                "--control-port 0: without its local API this client cannot ask its own node"
+                " either: leave the option out, or give auto for any port that is free",
+                ExitStatus.USAGE,
+            )
 
     def _start(self) -> ApiClient:
         settings = self._heir or self.settings
@@ -107,7 +147,7 @@ class Hosting:
         return ApiClient(self._reactor, control.control)
 
 
-def _settings_of(status: NodeStatus, ours: Settings) -> Settings:
+def settings_of(status: NodeStatus, ours: Settings) -> Settings:
     """What a service was told, as far as it shows: its network is not widened after its end.
 
     Unless the user named the addresses of this client: then he has told us what to use.
@@ -128,7 +168,7 @@ def _settings_of(status: NodeStatus, ours: Settings) -> Settings:
     )
 
 
-def _is_ours(control: ControlFile) -> bool:
+def is_ours(control: ControlFile) -> bool:
     """Whether it points to this machine: the token goes nowhere else."""
     parts = urlsplit(control.url)
     try:
@@ -137,7 +177,8 @@ def _is_ours(control: ControlFile) -> bool:
         return False
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process with this id."""
     if pid <= 0:
         return False
     try:

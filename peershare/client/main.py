@@ -31,11 +31,26 @@ def _run(options: Options) -> int:
         from peershare.client.demo import run_demo
 
         return run_demo(sys.stdout)
+    if options.command == "completion":
+        from peershare.client.completion import completion_script
+
+        sys.stdout.write(completion_script(options.shell))
+        return 0
     try:
         settings = load_settings(options.flags, os.environ, options.config)
     except SettingsError as error:
         print(f"peershare: {error}", file=sys.stderr)
         return _USAGE
+    if options.command == "doctor":
+        from peershare.doctor.command import run_doctor
+
+        return run_doctor(options, settings)
+    if options.command == "complete":
+        from peershare.client.lookup import names_of
+
+        names = names_of(options.shell, options.names[0], settings.state)
+        sys.stdout.write("".join(f"{name}\n" for name in names))
+        return 0
     from peershare.client.run import run
 
     return run(options, settings)

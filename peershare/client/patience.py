@@ -19,7 +19,10 @@ _HEARD = {
     DownloadState.WAITING,
     DownloadState.BLOCKED,
     DownloadState.FINISHING,
+    DownloadState.PAUSED,
 }
+# Nothing moves in these, and nobody is to blame.
+_PATIENT = {DownloadState.FINISHING, DownloadState.PAUSED}
 
 
 class Verdict(Enum):
@@ -48,12 +51,14 @@ class Patience:
         self._limits = limits
         self._began_at = now
         self._moved_at = now
-        self._finishing = False
+        self._endless = False
         self._heard_at: float | None = None
 
     def look(self, status: DownloadStatus, now: float) -> None:
         """A picture of the download as it was at `now`."""
-        self._finishing = status.state is DownloadState.FINISHING
+        self._endless = status.state in _PATIENT
+        if self._endless:
+            self._moved_at = now
         if self._heard_at is None and status.state in _HEARD:
             self._heard_at = now
         self._moved_at = max(self._moved_at, now - status.idle_seconds)
@@ -70,7 +75,7 @@ class Patience:
     def seconds_left(self, now: float) -> float | None:
         """How long it lasts if nothing happens; None: for ever."""
         limit = self._limits.give_up if self.heard else self._limits.wait
-        if limit is None or self._finishing:
+        if limit is None or self._endless:
             return None
         counted = self._moved_at if self.heard else self._began_at
         return max(counted, self._limits.since) + limit - now

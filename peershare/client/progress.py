@@ -18,28 +18,34 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from peershare.client.smoothing import SETTLING_SECONDS
 from peershare.client.wording import (
     clock_text,
+    percent_text,
     rate_text,
     safe,
     shares,
     size_text,
     span_text,
 )
-from peershare.status import DownloadState, DownloadStatus
+from peershare.status import FINAL_STATES, DownloadState, DownloadStatus
 
 NARROW_COLUMNS = 60
 _STANDSTILL_SECONDS = 3.0
-_SETTLING_SECONDS = 1.0  # before that, a rate and a time left are guesses that jump
 _BAR_CELLS = (6, 30)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One download as it is to be shown: its last picture, and how many seconds old that is."""
+    """One download as it is to be shown: its last picture, and how many seconds old that is.
+
+    `rate` (bytes per second) and `left` (seconds) are smoothed: see `smoothing`.
+    """
 
     status: DownloadStatus
     age: float = 0.0
+    rate: float = 0.0
+    left: float | None = None
 
     @property
     def idle_seconds(self) -> float:
@@ -103,7 +109,10 @@ def _wide(progress: Progress, width: int) -> list[Table]:
     room = width - name_cells - bar_cells - 4 - 3
     grid.add_column(width=room, no_wrap=True, overflow="ellipsis")
     grid.add_row(
-        Text(safe(status.name)), _bar(status, bar_cells), _percent(status), _situation(progress)
+        Text(safe(status.name)),
+        _bar(status, bar_cells),
+        Text(percent_text(status)),
+        _situation(progress),
     )
     return [grid]
 
@@ -113,7 +122,7 @@ def _narrow(progress: Progress, width: int) -> list[Table]:
     head = Table.grid(padding=(0, 1), expand=False)
     head.add_column(width=width - 5, no_wrap=True, overflow="ellipsis")
     head.add_column(width=4, justify="right", no_wrap=True)
-    head.add_row(Text(safe(status.name)), _percent(status))
+    head.add_row(Text(safe(status.name)), Text(percent_text(status)))
     foot = Table.grid(padding=(0, 1), expand=False)
     foot.add_column(width=_BAR_CELLS[0], no_wrap=True)
     foot.add_column(width=width - _BAR_CELLS[0] - 1, no_wrap=True, overflow="ellipsis")
@@ -133,12 +142,6 @@ def _bar(status: DownloadStatus, cells: int) -> RenderableType:
     )
 
 
-def _percent(status: DownloadStatus) -> Text:
-    if not status.size:
-        return Text("-")
-    return Text(f"{min(99, 100 * status.received // status.size)}%")
-
-
 def _situation(progress: Progress) -> Text:
     """Rate, time left and peer while it moves; else what it waits for."""
     status = progress.status
@@ -150,13 +153,26 @@ def _situation(progress: Progress) -> Text:
         return Text(safe(status.problem), "red")
     if status.state is DownloadState.FINISHING:
         return Text("putting it in its place")
+    if status.state is DownloadState.PAUSED:
+        return Text(f"paused, {size_text(status.received)} here", "yellow")
+    if status.state in FINAL_STATES:
+        return _ended(status)
     peer = f" {_current(status)}" if status.peer or status.peers else ""
     if progress.idle_seconds >= _STANDSTILL_SECONDS:
         return Text(f"no bytes for {span_text(progress.idle_seconds)}{peer}", "yellow")
-    if status.elapsed_seconds < _SETTLING_SECONDS:
+    if status.elapsed_seconds < SETTLING_SECONDS:
         return Text(f"{size_text(status.received)}{peer}")
-    left = f" {clock_text(status.seconds_left)}" if status.seconds_left is not None else ""
-    return Text(f"{rate_text(status.rate)}{left}{peer}")
+    left = f" {clock_text(progress.left)}" if progress.left is not None else ""
+    return Text(f"{rate_text(progress.rate)}{left}{peer}")
+
+
+def _ended(status: DownloadStatus) -> Text:
+    if status.state is DownloadState.DONE:
+        mark = "verified" if status.verified else "unverified"
+        return Text(f"done, {size_text(status.size or status.received)} {mark}", "green")
+    if status.state is DownloadState.STOPPED:
+        return Text(f"cancelled, {size_text(status.received)} kept")
+    return Text(safe(status.problem) or "failed", "red")
 
 
 def _current(status: DownloadStatus) -> str:

@@ -7,6 +7,7 @@ exit status is the worst of theirs.  Not for: editing lines (`interactive`), how
 
 from __future__ import annotations
 
+from peershare.client.arguments import STEERING
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
 from peershare.client.following import Follower
@@ -14,6 +15,7 @@ from peershare.client.lines import LineSource
 from peershare.client.outcome import ClientError, ExitStatus, worst
 from peershare.client.requests import HELP, WITH_ARGUMENT, Request, parse_line
 from peershare.client.session import Session
+from peershare.client.steering import Steering
 from peershare.client.wording import about
 
 _HISTORY_LINES = "20"
@@ -61,6 +63,15 @@ class Performer:
             return await self._commands.history(client, int(argument or _HISTORY_LINES))
         if verb == "share":
             return await self._commands.share(client, (argument,), own=False)
+        if verb == "status":
+            from peershare.client.watching import show_once
+
+            return await show_once(client, self._console, json=False)
+        steering = Steering(self._console, json=False)
+        if verb == "limits":
+            return await steering.limits(client, {})
+        if verb in STEERING:
+            return await steering.steer(client, verb, (argument,), everything=False)
         raise ClientError("no download of this name was begun here")  # stop
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from peershare.client.console import Console, Style
 from peershare.client.outcome import ExitStatus, Outcome
+from peershare.client.smoothing import Paces
 from peershare.client.wording import about, json_text, safe
 from peershare.status import (
     FINAL_STATES,
@@ -52,6 +53,7 @@ class Board:
         self._console = console
         self._reactor = reactor
         self._shown: dict[str, tuple[DownloadStatus, float]] = {}
+        self._paces = Paces()
         self._draw_soon = Alarm(reactor)
         self._refresh = Periodic(reactor, _REFRESH_SECONDS, self._draw)
 
@@ -62,12 +64,15 @@ class Board:
             return
         if not self._shown:
             self._refresh.start()
-        self._shown[status.id] = (status, self._reactor.seconds())
+        now = self._reactor.seconds()
+        self._shown[status.id] = (status, now)
+        self._paces.look(status, now)
         if self._draw_soon.due is None:
             self._draw_soon.set(_DRAW_SECONDS, self._draw)
 
     def remove(self, identifier: str) -> None:
         """It is over."""
+        self._paces.forget(identifier)
         if self._shown.pop(identifier, None) is not None:
             self._draw()
         if not self._shown:
@@ -85,7 +90,10 @@ class Board:
         if screen is None:
             return
         now = self._reactor.seconds()
-        shown = [Progress(status, now - at) for status, at in self._shown.values()]
+        shown = [
+            Progress(status, now - at, *self._paces.shown(status, now))
+            for status, at in self._shown.values()
+        ]
         columns, rows = screen.size
         most = max(1, min(_BLOCK_ROWS, rows - 3))
         screen.set_block(progress_lines(shown, columns, most, self._console.color))

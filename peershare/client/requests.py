@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-ALONE = ("list", "peers", "verify", "history", "help", "quit")
-WITH_ARGUMENT = ("share", "get", "stop")
+ALONE = ("list", "peers", "status", "limits", "verify", "history", "help", "quit")
+WITH_ARGUMENT = ("share", "get", "stop", "pause", "resume")
 
 HELP = """\
 NAME           download this content (get NAME for one that is called like a command);
                the first 8 or more digits of a content id will do as well
 list [PATTERN] what is on the network, or of it what fits: *.png
 peers          who is on the network
+status         the downloads and the peers, with their rates
+limits         how fast it may be (peershare limits changes it)
 verify [NAME]  hash what is shared here anew, and tell what changed
 history [N]    the last downloads and uploads
 share PATH     put a file into the share folder
+pause NAME     hold a download; resume NAME goes on with it
 stop NAME      stop a download; its part file stays for next time
 help           this
 quit           end (so does Ctrl-D); what is running is finished first

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from peershare.client.arguments import Options
+from peershare.client.arguments import STEERED, Options
 from peershare.client.choosing import Chooser, LineChooser, PromptChooser
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
@@ -65,7 +65,8 @@ class Client:
         self._lines = LineSource()
         self._key_mode = KeyMode()
         self._log_file = ClientLog(lambda text: self._console.note(f"peershare: {safe(text)}"))
-        self._hosting = Hosting(settings, reactor, self._make_node)
+        may_start = options.command not in STEERED
+        self._hosting = Hosting(settings, reactor, self._make_node, may_start=may_start)
         self._session = Session(
             self._hosting, reactor, lambda text: self._console.note(text, Style.WARNING)
         )
@@ -164,6 +165,10 @@ class Client:
         if own:
             for problem in (await client.node()).problems:
                 self._console.note(f"peershare: {safe(problem)}", Style.WARNING)
+        if options.command in STEERED:
+            from peershare.client.steered import perform_steered
+
+            return await perform_steered(options, self._session, self._console, self._reactor)
         if options.command in ("list", "peers"):
             await self._commands.listen(client, options.wait_seconds, own=own)
             if options.command == "list":
@@ -172,7 +177,9 @@ class Client:
         if options.command == "verify":
             return await self._commands.verify(client, options.names[0] if options.names else None)
         if options.command == "history":
-            return await self._commands.history(client, options.limit)
+            return await self._commands.history(
+                client, options.limit, options.since, options.direction
+            )
         if options.command == "share":
             return await self._commands.share(client, options.names, own=own)
         if options.command == "get":

@@ -11,7 +11,7 @@ from collections import Counter
 import msgspec
 
 from peershare.content.names import display
-from peershare.status import ChunkState, DownloadStatus
+from peershare.status import ChunkState, DownloadState, DownloadStatus
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 # Long enough for any sentence of ours, short enough for one screen.
@@ -108,6 +108,20 @@ def done_text(status: DownloadStatus, seconds: float | None) -> str:
         return f"it was complete already ({size}); nothing was transferred"
     spent = f" in {span_text(seconds)}" if seconds is not None else ""
     return f"done, {size}{spent}{givers_text(status)}"
+
+
+def percent_text(status: DownloadStatus) -> str:
+    """How far it is; 100% only once it is done, "-" while its size is not known."""
+    if status.state is DownloadState.DONE:
+        return "100%"
+    return f"{min(99, 100 * status.received // status.size)}%" if status.size else "-"
+
+
+def progress_text(status: DownloadStatus) -> str:
+    """The same with bytes: `45% (450 kB of 1.0 MB)`."""
+    if not status.size:
+        return size_text(status.received)
+    return f"{percent_text(status)} ({size_text(status.received)} of {size_text(status.size)})"
 
 
 def kept_text(status: DownloadStatus) -> str:

@@ -12,9 +12,11 @@ from peershare.client.api import ApiClient
 from peershare.client.following import Follower
 from peershare.client.outcome import GoneError, Outcome
 from peershare.client.patience import Limits
+from peershare.client.screen import Screen, Size
 from peershare.client.session import Session
 from peershare.control.server import ControlService
 from peershare.status import DownloadChanged, Event, Notice
+from tests.client.emulator import Terminal
 from tests.control.fake_node import FakeNode
 from tests.control.http import ServiceTestCase
 
@@ -89,3 +91,26 @@ class ClientTestCase(ServiceTestCase):
         self.addCleanup(service.stopService)
         self.hosting.services.append(service)
         return node
+
+
+class PaperConsole:
+    """A console that keeps what it is given; with a `Terminal` it draws on that."""
+
+    def __init__(self, terminal: Terminal | None = None) -> None:
+        self.printed: list[str] = []
+        self.notes: list[str] = []
+        self.color = False
+        self.closed = False
+        self.screen: Screen | None = None
+        self.columns = 80
+        if terminal is not None:
+            self.columns = terminal.columns
+            self.screen = Screen(terminal.feed, lambda: Size(terminal.columns, terminal.rows))
+
+    def data(self, text: str) -> None:
+        self.printed.append(text)
+        if self.screen is not None:
+            self.screen.print(text)
+
+    def note(self, text: str, style: object = None) -> None:
+        self.notes.append(text)

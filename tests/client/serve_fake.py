@@ -132,15 +132,15 @@ class StoryNode(FakeNode, Service):
         self.receive(identifier, (number - 1) * CHUNK_BYTES + CHUNK_BYTES // 2)
 
     def receive(self, identifier: str, received: int) -> None:
-        if self.started[identifier].state is not DownloadState.STOPPED:
+        if self.started[identifier].state not in (DownloadState.STOPPED, DownloadState.PAUSED):
             self.change(
                 identifier,
                 state=DownloadState.DOWNLOADING,
                 received=received,
                 size=5 * CHUNK_BYTES,
                 peer=FIRST,
-                rate=1_500_000.0,
-                seconds_left=3.0,
+                rate=150_000.0,
+                seconds_left=6.0,
                 elapsed_seconds=2.0,
             )
 
@@ -171,7 +171,10 @@ def main() -> None:
     state = Path(sys.argv[1])
     lock = StateLock(state)
     settings = Settings(
-        share=state / "share", state=state, addresses=(IPv4Address("127.0.0.20"),), control_port=0
+        share=state / "share",
+        state=state,
+        addresses=(IPv4Address("127.0.0.20"),),
+        control_port=None,
     )
     service = ControlService(StoryNode(), settings, reactor)
     service.startService()

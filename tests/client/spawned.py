@@ -140,9 +140,9 @@ class SpawnedTestCase(SynchronousTestCase):
 
     def own_node_flags(self) -> tuple[str, ...]:
         """Settings with which a node of its own meets nobody: loopback and ports of no one else."""
-        tcp, control, udp = free_ports("127.0.0.25", 3)
+        tcp, udp = free_ports("127.0.0.25", 2)
         flags = {"address": "127.0.0.25", "broadcast": "127.255.255.255", "port": tcp}
-        flags |= {"control-port": control, "classic-udp-port": udp, "share": self.home / "share"}
+        flags |= {"control-port": "auto", "classic-udp-port": udp, "share": self.home / "share"}
         return tuple(str(part) for name, value in flags.items() for part in (f"--{name}", value))
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from peershare.client.api import ApiClient, RefusedError
+from peershare.client.asking import Asker
 from peershare.client.feed import SILENCE_SECONDS, EventFeed
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
 from peershare.control.controlfile import ControlFile
@@ -19,7 +20,7 @@ from peershare.errors import (
     StorageError,
     UnknownContentError,
 )
-from peershare.status import ContentsChanged, DownloadState, Event
+from peershare.status import ContentsChanged, DownloadState, Event, Limits, NodeStatus
 from tests.client.doubles import until
 from tests.control.fake_node import a_choice, a_content, a_download, a_result
 from tests.control.http import ADDRESS, ServiceTestCase
@@ -45,6 +46,31 @@ class CallsTests(ServiceTestCase):
         self.assertEqual(await self.client.start("Wäld 漢", None), a_download(name="Wäld 漢"))
         self.assertIs((await self.client.stop("1")).state, DownloadState.STOPPED)
         self.assertEqual((await self.client.share("/tmp/x.txt")).name, "x.txt")
+
+    async def test_steering(self) -> None:
+        """Pausing, resuming and cancelling reach the node, and what became of it comes back."""
+        self.node.start_download("forest", None)
+        self.assertIs((await self.client.pause("1")).state, DownloadState.PAUSED)
+        self.assertIsNot((await self.client.resume("1")).state, DownloadState.PAUSED)
+        self.assertIs((await self.client.cancel("1")).state, DownloadState.STOPPED)
+        failure = await self.assertFailure(self.later(self.client.pause("9")), RefusedError)
+        self.assertEqual(failure.status, ExitStatus.NOT_FOUND)
+
+    async def test_limits(self) -> None:
+        """Limits are told and set, both at once."""
+        wanted = Limits(upload=5_000.0, download=None)
+        self.assertEqual(await self.client.set_limits(wanted), wanted)
+        self.assertEqual(await self.client.limits(), wanted)
+
+    async def test_history(self) -> None:
+        """What is asked of the logs reaches the node as it was meant."""
+        await self.client.history(7, 1_700_000_000.25, "upload")
+        self.assertEqual(self.node.asked, [("history", 7, 1_700_000_000.25, "upload")])
+
+    async def test_opening(self) -> None:
+        """A new code each time."""
+        codes = {await self.client.opening() for _ in range(3)}
+        self.assertEqual(len(codes), 3)
 
     async def test_patterns(self) -> None:
         """A pattern reaches the node as it was typed."""
@@ -95,6 +121,17 @@ class CallsTests(ServiceTestCase):
         """Where nobody listens the service is gone."""
         await self.service.stopService()
         failure = await self.assertFailure(self.later(self.client.node()), GoneError)
+        self.assertIn("does not answer", str(failure))
+
+    async def test_no_answer(self) -> None:
+        """A service that takes the question and says nothing is as good as gone."""
+        factory = Factory.forProtocol(Protocol)
+        factory.noisy = False
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}"
+        silent = Asker(reactor, ControlFile(url, "x", 1)).ask("GET", "/node", NodeStatus, None, 0.1)
+        failure = await self.assertFailure(self.later(silent), GoneError)
         self.assertIn("does not answer", str(failure))
 
     async def test_cancelled(self) -> None:

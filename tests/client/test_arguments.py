@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,6 +43,42 @@ class ArgumentsTests(SynchronousTestCase):
         """An empty name is no name."""
         for command in ("get", "share", "list", "verify"):
             self.assertIn("names nothing", self.refused(command, ""))
+
+    def test_steering(self) -> None:
+        """Names of downloads or all of them, not both and not none."""
+        for command in ("pause", "resume", "cancel"):
+            self.assertEqual(parse_arguments([command, "a", "b"]).names, ("a", "b"))
+            self.assertTrue(parse_arguments([command, "--all"]).everything)
+            for wrong in ((), ("--all", "a")):
+                self.assertIn("names of downloads, or --all", self.refused(command, *wrong))
+
+    def test_limits(self) -> None:
+        """The units of the service's options, or off; what is not named stays as it is."""
+        options = parse_arguments(["limits", "--up", "1.5M", "--down", "OFF"])
+        self.assertEqual(options.limits, {"upload": 1_500_000.0, "download": None})
+        self.assertEqual(parse_arguments(["limits", "--down", "500k"]).limits, {"download": 5e5})
+        self.assertEqual(parse_arguments(["limits"]).limits, {})
+        for wrong in ("fast", "0", "-1", ""):
+            self.assertIn("or off", self.refused("limits", f"--up={wrong}"))
+
+    def test_history(self) -> None:
+        """A few lines, or all since a moment; of one direction or of both."""
+        self.assertEqual(parse_arguments(["history"]).limit, 50)
+        options = parse_arguments(["history", "--since", "2h", "--direction", "upload"])
+        self.assertEqual((options.limit, options.direction), (10_000, "upload"))
+        assert options.since is not None
+        self.assertLess(abs(time.time() - 7_200 - options.since), 5.0)
+        self.assertEqual(parse_arguments(["history", "--since", "2h", "--limit", "3"]).limit, 3)
+        self.assertIn("2h, 3d", self.refused("history", "--since", "tomorrow"))
+        self.refused("history", "--direction", "up")
+        self.refused("history", "--limit", "0")
+
+    def test_others(self) -> None:
+        """`status --once`, `open --print`, `completion zsh`."""
+        self.assertTrue(parse_arguments(["status", "--once"]).once)
+        self.assertTrue(parse_arguments(["open", "--print"]).print_link)
+        self.assertEqual(parse_arguments(["completion", "zsh"]).shell, "zsh")
+        self.refused("completion", "csh")
 
     def test_settings(self) -> None:
         """Every setting is a flag, with and without a value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from peershare.client import following
 from peershare.client.following import Follower
@@ -69,6 +70,31 @@ class FollowerTests(ClientTestCase):
         outcome = await (await self.begin())
         self.assertEqual(outcome.status, ExitStatus.DONE)
         self.assertIn("quick", self.report.told)
+
+    async def test_paused_by_somebody(self) -> None:
+        """A download that somebody holds is waited for; Ctrl-C leaves it as it is."""
+        self.limits.give_up = 0.1
+        got = await self.begin()
+        self.node.change("1", state=DOWNLOADING, received=5)
+        self.node.change("1", state=DownloadState.PAUSED, idle_seconds=900.0)
+        await until(lambda: "paused" in self.report.told)
+        await deferLater(reactor, 0.3)
+        self.assertFalse(got.called, "nobody is to blame for the standstill")
+        got.cancel()
+        await self.assertFailure(got, CancelledError)
+        self.assertIs(self.node.started["1"].state, DownloadState.PAUSED)
+        self.assertIn("it stays paused in the service", self.report.outcomes[0].message)
+
+    async def test_asked_for_again(self) -> None:
+        """Who asks for what was paused wants it to go on."""
+        self.node.start_download("forest", None)
+        self.node.change("1", state=DownloadState.PAUSED)
+        got = await self.begin()
+        await until(lambda: self.node.started["1"].state is not DownloadState.PAUSED)
+        self.node.change("1", state=DOWNLOADING)
+        await until(lambda: "downloading" in self.report.told)
+        self.node.change("1", state=DONE, path="/share/forest.png")
+        self.assertEqual((await got).status, ExitStatus.DONE)
 
     async def test_done_at_once(self) -> None:
         """What a former run completed is done in the answer."""

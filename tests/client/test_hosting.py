@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from peershare.client.hosting import PATIENCE_SECONDS, Hosting
 from peershare.client.outcome import ClientError, ExitStatus
-from peershare.control.controlfile import ControlFile, write_control_file
+from peershare.control.controlfile import ControlFile, no_api, write_control_file
 from peershare.control.server import ControlService
 from peershare.errors import SettingsError, StorageError
 from peershare.settings import Settings
@@ -38,7 +40,7 @@ class HostingTests(TestCase):
 
     def setUp(self) -> None:
         self.state = Path(self.mktemp()).absolute()
-        self.settings = Settings(share=self.state / "s", state=self.state, control_port=0)
+        self.settings = Settings(share=self.state / "s", state=self.state, control_port=None)
         self.made: list[OwnNode] = []
 
     def make(self, settings: Settings) -> Any:
@@ -70,6 +72,56 @@ class HostingTests(TestCase):
         self.assertFalse(second.is_own)
         self.assertEqual(client.pid, os.getpid())
         self.assertEqual(len(self.made), 1)
+
+    async def test_service_without_api(self) -> None:
+        """A service that runs without its API is named at once, and nothing is waited for."""
+        self.state.mkdir(mode=0o700)
+        settings = replace(self.settings, control_port=0)
+        service = ControlService(FakeNode(), settings, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        error = await self.fails()
+        self.assertIn(f"pid {os.getpid()}", str(error))
+        self.assertIn("--control-port 0", str(error))
+        self.assertEqual(self.made, [])
+
+    async def test_own_node_without_api(self) -> None:
+        """A client that is told to have no API is told what that means."""
+        self.settings = replace(self.settings, control_port=0)
+        error = await self.fails()
+        self.assertEqual(error.status, ExitStatus.USAGE)
+        self.assertIn("auto", str(error))
+        self.assertEqual(self.made, [])
+
+    async def test_killed_service_without_api(self) -> None:
+        """What such a service left behind when it was killed is in nobody's way."""
+        self.state.mkdir(mode=0o700)
+        write_control_file(self.state, no_api(2**22 + 1))
+        client = await self.hosting().connect()
+        self.assertEqual((await client.node()).share, "/share")
+
+    async def test_no_node_of_its_own(self) -> None:
+        """What is about a service that runs begins none: it says so at once, and what to do."""
+        hosting = Hosting(self.settings, reactor, self.make, may_start=False)
+        error = await self.assertFailure(Deferred.fromCoroutine(hosting.connect()), ClientError)
+        self.assertIn(f"no service answers on {self.state}", str(error))
+        self.assertIn("twistd -n peershare", str(error))
+        self.assertEqual(self.made, [])
+
+    async def test_waits_for_a_restart(self) -> None:
+        """A service that went away is waited for: it may be restarted."""
+        service = self.hosting()
+        await service.connect()
+        hosting = Hosting(self.settings, reactor, self.make, may_start=False)
+        await hosting.connect()
+        await service.close()
+        again = Deferred.fromCoroutine(hosting.connect())
+        await deferLater(reactor, 0.3)
+        self.assertFalse(again.called)
+        await self.hosting().connect()
+        client = await again
+        self.assertEqual((await client.node()).share, "/share")
+        self.assertFalse(hosting.is_own)
 
     async def test_both_at_once(self) -> None:
         """Of two clients that start at one moment, the slower one uses the other's node."""

@@ -41,15 +41,13 @@ def moving(**fields: Any) -> Progress:
         state=fields.pop("state", DownloadState.DOWNLOADING),
         received=450_000,
         size=1_000_000,
-        rate=3_200_000.0,
-        seconds_left=12.0,
         peer="198.18.0.2",
         elapsed_seconds=5.0,
     )
     age = fields.pop("age", 0.0)
     from msgspec import structs
 
-    return Progress(structs.replace(status, **fields), age)
+    return Progress(structs.replace(status, **fields), age, 3_200_000.0, 12.0)
 
 
 class ProgressTests(SynchronousTestCase):

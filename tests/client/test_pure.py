@@ -20,6 +20,8 @@ from peershare.client.wording import (
     done_text,
     json_text,
     kept_text,
+    percent_text,
+    progress_text,
     rate_text,
     short_id,
     size_text,
@@ -94,6 +96,15 @@ class WordingTests(SynchronousTestCase):
         self.assertEqual(short_id(AN_ID), AN_ID[:15])
         self.assertIsNotNone(id_query(short_id(AN_ID)))
         self.assertEqual(short_id(""), "")
+
+    def test_how_far(self) -> None:
+        """Percent and bytes; a hundred only when it is done."""
+        half = a_download(received=450, size=1_000)
+        self.assertEqual(progress_text(half), "45% (450 B of 1.0 kB)")
+        self.assertEqual(percent_text(a_download(received=1_000, size=1_000)), "99%")
+        done = a_download(received=1_000, size=1_000, state=DownloadState.DONE)
+        self.assertEqual(percent_text(done), "100%")
+        self.assertEqual((percent_text(a_download()), progress_text(a_download())), ("-", "0 B"))
 
     def test_kept(self) -> None:
         """What is not done says what stays, and where."""
@@ -178,6 +189,17 @@ class PatienceTests(SynchronousTestCase):
         patience = self.patience(give_up=1.0)
         patience.look(a_download(state=DownloadState.FINISHING), 1_001.0)
         self.assertIsNone(patience.verdict(9_999.0))
+
+    def test_paused(self) -> None:
+        """What somebody holds is not given up, nor at once when it goes on."""
+        patience = self.patience(give_up=10.0)
+        patience.look(a_download(state=DownloadState.PAUSED, idle_seconds=900.0), 1_001.0)
+        self.assertIsNone(patience.verdict(9_999.0))
+        patience.look(a_download(state=DownloadState.PAUSED, idle_seconds=9_900.0), 9_999.0)
+        going = a_download(state=DownloadState.DOWNLOADING, idle_seconds=9_901.0)
+        patience.look(going, 10_000.0)
+        self.assertIsNone(patience.verdict(10_005.0))
+        self.assertIs(patience.verdict(10_010.0), Verdict.GIVEN_UP)
 
     def test_for_ever(self) -> None:
         """Without limits it never ends; limits that are set later count from then."""

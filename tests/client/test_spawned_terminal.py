@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import termios
@@ -27,6 +28,11 @@ class TerminalTestCase(SpawnedTestCase):
         child.until(lambda: "help tells the rest" in "".join(child.terminal.lines), "hello")
         child.until(lambda: child.terminal.cursor_line == PROMPT, "the prompt")
         return child
+
+    def percent(self, child: PtyProcess) -> int:
+        """The last one that is on the screen."""
+        found = re.findall(r"(\d+)%", child.terminal.text)
+        return int(found[-1]) if found else 0
 
     def left_in_order(self, child: PtyProcess) -> None:
         """The terminal is as it was before."""
@@ -67,12 +73,6 @@ class PromptTests(TerminalTestCase):
             self.assertEqual(child.wait(), 0)
             self.left_in_order(child)
 
-    def percent(self, child: PtyProcess) -> int:
-        import re
-
-        found = re.findall(r"(\d+)%", child.terminal.text)
-        return int(found[-1]) if found else 0
-
     def test_commands(self) -> None:
         """List, peers, history, share and help answer at the prompt."""
         child = self.prompt()
@@ -85,6 +85,10 @@ class PromptTests(TerminalTestCase):
             ("help", "Tab            complete"),
             ("share", "help tells how"),
             ("stop x", "no download of this name"),
+            ("pause x", "x: no download is under way"),
+            ("resume", "help tells how"),
+            ("status", "198.18.0.2"),
+            ("limits", "upload off"),
             ("list", "NAME"),
         ):
             child.type(f"{line}\r")
@@ -156,7 +160,7 @@ class PromptTests(TerminalTestCase):
         """A download is stopped by its name, the prompt stays."""
         child = self.prompt()
         child.type("slow\r")
-        child.sees("━")
+        child.until(lambda: self.percent(child) >= 1, "a first percent")
         child.type("stop slow\r")
         child.sees("slow: interrupted; the part file")
         child.until(lambda: "━" not in child.terminal.text, "no bar")
@@ -164,11 +168,29 @@ class PromptTests(TerminalTestCase):
         child.type("\x04")
         self.assertEqual(child.wait(), 0)
 
+    def test_pause(self) -> None:
+        """A download is held and goes on while it is followed."""
+        for columns in (80, 40):
+            child = self.prompt(columns=columns)
+            child.type("slow\r")
+            child.until(lambda child=child: self.percent(child) >= 1, "a first percent")
+            child.type("pause slow\r")
+            child.sees("paused at")
+            child.until(lambda child=child: "B here" in child.terminal.text, "a held bar")
+            child.type("resume slow\r")
+            child.sees("goes on at")
+            child.until(lambda child=child: "B here" not in child.terminal.text, "a bar that moves")
+            child.type("stop slow\r")
+            child.sees("slow: interrupted")
+            child.type("\x04")
+            self.assertEqual(child.wait(), 0)
+            self.left_in_order(child)
+
     def test_interrupt(self) -> None:
         """Ctrl-C on an empty line leaves: part files stay, and that is said."""
         child = self.prompt()
         child.type("slow\r")
-        child.sees("━")
+        child.until(lambda: self.percent(child) >= 1, "a first percent")
         child.type("abc\x03\x03")
         self.assertEqual(child.wait(), 130)
         self.assertIn("slow: interrupted; the part file", child.terminal.text)
@@ -271,8 +293,7 @@ class GetTests(TerminalTestCase):
         """A bar with rate, time left and peer, which is gone in the end; the rest stays."""
         for columns in (80, 40):
             child = self.on_terminal("get", "forest", columns=columns)
-            child.sees("━")
-            child.sees("1.5 MB/s 0:03 198.18.0.2")
+            child.sees("150 kB/s 0:06 198.18.0.2")
             self.assertEqual(child.wait(), 0)
             self.assertNotIn("━", child.terminal.text)
             shown = "".join(line for line in child.terminal.lines)

@@ -50,12 +50,16 @@ class ClientTestCase(PeersTestCase):
             check=False,
         )
 
-    def on_terminal(self, peer: Peer, *arguments: str) -> PtyProcess:
+    def on_terminal(self, peer: Peer, *arguments: str, columns: int = 80) -> PtyProcess:
         """Run it on a terminal."""
-        command = (*CLIENT, *arguments, *peer.options())
-        child = PtyProcess(command, 80, 24, environment(peer.folder))
+        command = self.command(peer, *arguments)
+        child = PtyProcess(command, columns, 24, environment(peer.folder))
         self.addCleanup(child.close)
         return child
+
+    def command(self, peer: Peer, *arguments: str) -> tuple[str, ...]:
+        """The client's command line on this peer's folders."""
+        return (*CLIENT, *arguments, *peer.options())
 
     def values(self, text: str) -> list[dict[str, Any]]:
         """One JSON value a line."""

@@ -1,0 +1,80 @@
+"""What the shells' completion asks a running service for: names of contents, downloads, files.
+
+It answers at once or not at all: no Twisted, no node of its own, one request of half a second.
+A name that a terminal or a shell could take for something else (control characters, a dash
+before it) is left out: a stranger on the network has chosen it.
+Not for: the completion at the prompt (`interactive`).
+"""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from peershare.client.wording import safe
+from peershare.control.controlfile import ControlFile, read_control_file
+from peershare.status import FINAL_STATES, DownloadState
+
+REPLY_SECONDS = 0.5
+MOST_NAMES = 2_000
+_MOST_BYTES = 32 * 1024 * 1024
+
+
+class _Content(Struct):
+    name: str
+    shared: bool
+
+
+class _Download(Struct):
+    name: str
+    state: DownloadState
+
+
+T = TypeVar("T")
+
+
+def names_of(kind: str, begun: str, state: Path) -> list[str]:
+    """The names that begin so, sorted; `kind` is contents, downloads or shares.
+
+    Empty where no service runs on this state folder, or it does not answer.
+    """
+    control = read_control_file(state)
+    if control is None:
+        return []
+    try:
+        if kind == "downloads":
+            downloads = _ask(control, "/api/downloads", tuple[_Download, ...])
+            names = {one.name for one in downloads if one.state not in FINAL_STATES}
+        else:
+            contents = _ask(control, "/api/contents", tuple[_Content, ...])
+            names = {one.name for one in contents if one.shared or kind == "contents"}
+    except (OSError, http.client.HTTPException, ValueError):
+        return []
+    found = sorted(name for name in names if name.startswith(begun) and _is_harmless(name))
+    return found[:MOST_NAMES]
+
+
+def _is_harmless(name: str) -> bool:
+    return bool(name) and safe(name) == name and not name.startswith(("-", "~"))
+
+
+def _ask(control: ControlFile, path: str, kind: type[T]) -> T:
+    """One answer.  Raises `OSError`, `HTTPException`, `ValueError`."""
+    parts = urlsplit(control.url)
+    if parts.hostname is None or not parts.hostname.startswith("127."):
+        raise ValueError("the token goes nowhere but to this machine")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=REPLY_SECONDS)
+    try:
+        headers = {"Authorization": f"Bearer {control.token}"}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise ValueError(f"HTTP {response.status}")
+        return msgspec.json.decode(response.read(_MOST_BYTES), type=kind)
+    finally:
+        connection.close()
