@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo run test lint unit lab simnet kills wheel bench clean
+.PHONY: demo run test lint unit lab browser page-images simnet kills wheel bench clean
 
 demo: $(STAMP)  ## four peers on this machine, a swarm, a failover you can watch
 	$(BIN)/peershare demo
@@ -20,22 +20,37 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 # Tests with peers in processes of their own mostly wait: they run beside all others.
-PEERS := tests.integration tests.lab
-REST := $(filter-out $(PEERS),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
+INTEGRATION := $(patsubst tests/integration/%.py,tests.integration.%,$(wildcard tests/integration/test_*.py))
+SWARMS := $(filter tests.integration.test_swarm%,$(INTEGRATION))
+PEERS := $(filter-out $(SWARMS),$(INTEGRATION))
+HOSTS := tests.lab tests.browser
+REST := $(filter-out tests.integration $(HOSTS),$(patsubst tests/%/__init__.py,tests.%,$(wildcard tests/*/__init__.py))) \
 	$(patsubst tests/%.py,tests.%,$(wildcard tests/test_*.py))
-.PHONY: unit-peers unit-rest
+.PHONY: unit-peers unit-swarms unit-hosts unit-rest
 
 unit: $(STAMP) tools
-	$(MAKE) --jobs=2 --output-sync=target unit-peers unit-rest
+	$(MAKE) --jobs=4 --output-sync=target unit-peers unit-swarms unit-hosts unit-rest
 
 unit-peers: $(STAMP) tools
 	$(BIN)/trial --temp-directory=_trial_temp_peers $(PEERS)
 
-unit-rest: $(STAMP)
+unit-swarms: $(STAMP) tools
+	$(BIN)/trial --temp-directory=_trial_temp_swarms $(SWARMS)
+
+unit-hosts: $(STAMP) tools
+	$(BIN)/trial --temp-directory=_trial_temp_hosts $(HOSTS)
+
+unit-rest: $(STAMP) tools
 	$(BIN)/trial --temp-directory=_trial_temp_rest $(REST)
 
 lab: $(STAMP) tools  ## only the peers in network namespaces (needs root)
 	$(BIN)/trial tests.lab
+
+browser: $(STAMP) tools  ## only the page, in a real Chromium
+	$(BIN)/trial tests.browser
+
+page-images: $(STAMP) tools  ## the screenshots of the page in docs/images, made anew
+	PEERSHARE_SCREENSHOTS=1 $(BIN)/trial tests.browser.test_page_pictures
 
 simnet: $(STAMP)  ## many peers in one process on virtual time: 200 stories of faults, 1 + 50 peers
 	$(BIN)/trial -j2 tests/simnet/story_checks.py
@@ -49,6 +64,7 @@ wheel: $(STAMP)  ## build the wheel, install it elsewhere, use it from there
 # Installs what it is measured beside: nginx, curl, b3sum, and libtorrent in an environment of its own.
 bench: $(STAMP) tools  ## what is measured, beside what a user would pick instead (swarm.py needs root)
 	$(BIN)/python bench/one_to_one.py
+	$(BIN)/python bench/page.py
 	$(BIN)/python bench/swarm.py
 	$(BIN)/python bench/hashing.py
 	$(BIN)/python bench/scale.py
@@ -56,13 +72,18 @@ bench: $(STAMP) tools  ## what is measured, beside what a user would pick instea
 	$(BIN)/python bench/classic.py
 	$(BIN)/python bench/discovery.py
 
-# The lab needs iproute2; where we may, we install it, elsewhere its tests say why they are skipped.
+# The lab needs iproute2 and nftables, the page a Chromium, the man page groff, completion its shells;
+# where we may, we install them, elsewhere
+# the tests say why they are skipped.
+DEBIAN := iproute2:ip nftables:nft groff:groff zsh:zsh fish:fish chromium:chromium chromium-driver:chromedriver
 .PHONY: tools
 tools:
-	@command -v ip >/dev/null 2>&1 || \
-	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1 && \
-	    apt-get update -qq && apt-get install -y -qq iproute2 >/dev/null; } || \
-	  echo "iproute2 is not here and cannot be installed: the lab will be skipped"
+	@missing=; for tool in $(DEBIAN); do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${tool#*:}" >/dev/null 2>&1 || missing="$$missing $${tool%:*}"; \
+	done; test -z "$$missing" || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || \
+	  echo "these are not here and cannot be installed, so some tests will be skipped:$$missing"
 
 $(STAMP): pyproject.toml setup.cfg
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -78,7 +78,7 @@ class WheelTests(unittest.TestCase):
         self.bin = self.home / "venv" / "bin"
 
     def test_contents(self) -> None:
-        """The wheel holds the package, its type marker and the plugin, and no tests."""
+        """The wheel holds the package, its pages, its type marker and the plugin, and no tests."""
         names = zipfile.ZipFile(self.wheel).namelist()
         for needed in (
             "peershare/py.typed",
@@ -86,6 +86,9 @@ class WheelTests(unittest.TestCase):
             "twisted/plugins/peershare_plugin.py",
         ):
             self.assertIn(needed, names)
+        for folder in ("peershare/control/page", "peershare/guest/page"):
+            files = {f"{folder}/{file.name}" for file in (TREE / folder).iterdir()}
+            self.assertEqual(files - set(names), set())
         foreign = [n for n in names if n.startswith(("tests/", "bench/", "twisted/__init__"))]
         self.assertEqual(foreign, [])
 
@@ -106,7 +109,7 @@ class WheelTests(unittest.TestCase):
         """`peershare --help` explains the commands of the client."""
         done = run(self.bin / "peershare", "--help", cwd=self.home)
         self.assertEqual(done.returncode, 0, done.stderr)
-        for command in ("get", "list", "peers", "share", "verify", "history", "demo"):
+        for command in ("get", "status", "open", "doctor", "guest", "history", "demo"):
             self.assertIn(command, done.stdout)
 
     def test_demo(self) -> None:
