@@ -120,6 +120,29 @@ class TroubleTests(PageTestCase):
         shown = browser.driver.execute_async_script(script, list(HOSTILE_NAMES))
         self.assertEqual(shown, [display(name) for name in HOSTILE_NAMES])
 
+    def test_late_answers(self) -> None:
+        """An answer that comes after newer events of a download does not undo them."""
+        browser = self.open(self.start(2).ready())
+        script = """
+        const done = arguments[arguments.length - 1];
+        import("/page/store.js").then(({ Store }) => {
+          const store = new Store();
+          const asked = performance.now();
+          const state = () => store.downloads.get("1").state;
+          const seen = [];
+          store.setDownload({ id: "1", state: "done" });
+          store.answered({ id: "1", state: "downloading" }, asked);
+          seen.push(state());
+          store.setDownloads([{ id: "1", state: "downloading" }], asked);
+          seen.push(state());
+          store.answered({ id: "1", state: "stopped" }, performance.now() + 1);
+          seen.push(state());
+          done(seen);
+        });
+        """
+        seen = browser.driver.execute_async_script(script)
+        self.assertEqual(seen, ["done", "done", "stopped"])
+
     def test_hostile_files(self) -> None:
         """A name that is markup is a text in the list, in what is refused, and among the peers."""
         name = "<img src=x onerror=document.title='owned'>"

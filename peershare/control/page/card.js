@@ -88,10 +88,11 @@ export class DownloadCard {
     const made = el("button", { type: "button" }, icon(name), label);
     made.addEventListener("click", () =>
       trying(async () => {
+        const askedAt = performance.now();
         const status = await post(`downloads/${this.id}/${label.toLowerCase()}`);
         const focused = document.activeElement === made;
-        this.update(status);
-        this._store.setDownload(status);
+        this._store.answered(status, askedAt);
+        this.update(this._store.downloads.get(this.id) ?? status);
         if (focused && made.hidden) {
           // what has vanished under the focus hands it on
           (Object.values(this._buttons).find((one) => !one.hidden) ?? this._name).focus();

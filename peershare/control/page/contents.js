@@ -188,8 +188,9 @@ export class ContentsView {
     }
     trying(async () => {
       const folder = byId("folder").value.trim() || null;
+      const askedAt = performance.now();
       const status = await post("downloads", { name: item.id || item.name, folder });
-      this._store.setDownload(status);
+      this._store.answered(status, askedAt);
       say(`Getting ${safe(item.name)}.`);
     });
   }

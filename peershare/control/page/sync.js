@@ -41,9 +41,10 @@ export class Sync {
     this._due = true;
     this._askedAt = -Infinity;
     this._nodeAt = -Infinity;
+    const askedAt = performance.now();
     const downloads = await get("downloads").catch(() => null);
     if (downloads) {
-      this._store.setDownloads(downloads);
+      this._store.setDownloads(downloads, askedAt);
     }
   }
 
