@@ -7,6 +7,7 @@ something else.  Not for: finding the one content that somebody means (`download
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
@@ -48,7 +49,8 @@ class ContentsList:
         """
         parts = self._parts
         natives, wanted = parts.neighbourhood.holdings.version, parts.downloader.under_way()
-        made_of = (self._own_changes, parts.dictionary.version, natives, wanted)
+        own = (self._own_changes, parts.library.not_offered_version)
+        made_of = (*own, parts.dictionary.version, natives, wanted)
         found = self._lists.get(made_of, pattern)
         if found is None:
             merged = self._merged(now, pattern)
@@ -71,14 +73,19 @@ class ContentsList:
         told = {base.name: base for base in self._parts.dictionary.bases(now)}
         merged = []
         ours: set[tuple[str, str]] = set()
+        not_offered = dict(library.not_offered())
         for file in library.files():
             names = library.chunk_names(file)
             base = told.pop(names[0].rpartition("_")[0], None) if names else None
             content_id = library.content_id(file)
             others = holdings.addresses(content_id) if content_id else ()
             own = _own(file, content_id, bool(names), base, others)
+            reason = not_offered.pop(file.key, "")
+            if reason or file.problem:
+                own = replace(own, not_offered=reason, not_announced=file.problem)
             ours.add((own.id, own.name))
             merged.append(own)
+        merged += itertools.starmap(_left_out, not_offered.items())
         for content in self._native(pattern):
             if (content.id, content.name) not in ours:
                 merged.append(_told_too(content, told) if told else content)
@@ -155,6 +162,18 @@ def _own(
         shared=True,
         size=file.size,
         verified=bool(content),
+    )
+
+
+def _left_out(name: str, reason: str) -> ContentStatus:
+    """Something in the share folder that is no file to offer."""
+    return ContentStatus(
+        name=printable(name),
+        chunks=(0,) * CHUNK_COUNT,
+        peers=(),
+        complete=False,
+        shared=False,
+        not_offered=reason,
     )
 
 

@@ -253,7 +253,8 @@ class Node(MultiService):
         """Once a second: say what changed, if anybody wants to know."""
         now, parts = self._reactor.seconds(), self._parts
         seen = (parts.dictionary.version, parts.neighbourhood.holdings.version)
-        self._news.lists((*seen, parts.library.file_count), lambda: overview.lists(parts, now))
+        own = (parts.library.file_count, parts.library.not_offered_version)
+        self._news.lists((*seen, *own), lambda: overview.lists(parts, now))
         if self._news.anybody:
             status = self.node_status()
             busy = parts.downloader.busy or any(map(any, status.rates[-1:]))

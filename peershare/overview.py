@@ -7,6 +7,7 @@ contents, which is long, is kept (`listing`).
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -15,10 +16,11 @@ from peershare.dictionary import KnownAddress
 from peershare.metering import Metering, Totals
 from peershare.neighbours import Neighbour
 from peershare.settings import Settings
-from peershare.status import ContentsChanged, Counters, NodeStatus, PeerStatus
+from peershare.status import ContentsChanged, Counters, NodeStatus, NotOffered, PeerStatus
 from peershare.wiring import Parts
 
 _MOST_NAMES = 100
+_MOST_NOT_OFFERED = 10
 
 
 def printable(name: str) -> str:
@@ -115,6 +117,7 @@ def node(settings: Settings, parts: Parts, metering: Metering, now: float) -> No
     """The node itself, at `now` (monotonic seconds), but for what only it knows."""
     links, ports = parts.listening.links, sorted(set(parts.listening.tcp_ports.values()))
     problems = (*parts.listening.problems, parts.library.problem)
+    left_out = parts.library.not_offered()
     return NodeStatus(
         version=__version__,
         pid=os.getpid(),
@@ -139,5 +142,10 @@ def node(settings: Settings, parts: Parts, metering: Metering, now: float) -> No
         problems=tuple(problem for problem in problems if problem),
         rates=metering.rates,
         reactor_delay=metering.delay,
+        not_offered=len(left_out),
+        not_offered_first=tuple(
+            NotOffered(printable(name), reason)
+            for name, reason in islice(left_out.items(), _MOST_NOT_OFFERED)
+        ),
         guest=parts.guest.link,
     )

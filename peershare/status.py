@@ -112,6 +112,17 @@ class ContentStatus(Struct, frozen=True, kw_only=True, gc=False):
     size: int | None = None  # None for what only classic peers tell
     downloading: bool = False  # it is being downloaded right now, or waits to be
     verified: bool = False  # it has an id, so that every byte of it can be checked
+    # Why native peers are not offered what lies in the share folder under this name, and why it is
+    # not announced to classic ones; "" where it is, and for what is not ours.
+    not_offered: str = ""
+    not_announced: str = ""
+
+
+class NotOffered(Struct, frozen=True):
+    """Something in the share folder that native peers are not offered, and why, as a clause."""
+
+    name: str
+    reason: str
 
 
 class ContentChoice(Struct, frozen=True, kw_only=True):
@@ -170,6 +181,8 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     reactor_delay: float = 0.0  # by how much a timer was late at most, in the last minute
     free_bytes: int = 0  # of the file system of the share folder
     started_at: float = 0.0
+    not_offered: int = 0  # how much in the share folder is not offered
+    not_offered_first: tuple[NotOffered, ...] = ()  # the first of it, at most ten
     guest: str = ""  # the link of the guest page, "" while there is none
 
 

@@ -28,6 +28,8 @@ class FakeLibrary:
     def __init__(self) -> None:
         self.ids: dict[str, str] = {}
         self.changed: Callable[[], None] = lambda: None
+        self.reasons: dict[str, str] = {}
+        self.not_offered_version = 0
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self.changed = callback
@@ -35,6 +37,13 @@ class FakeLibrary:
     def files(self) -> tuple[SharedFile, ...]:
         identity = Identity(1, 2, 10, 3)
         return tuple(SharedFile(name, Path("/s"), name, identity, "") for name in self.ids)
+
+    def not_offered(self) -> dict[str, str]:
+        return self.reasons
+
+    def leave_out(self, name: str, reason: str) -> None:
+        self.reasons[name] = reason
+        self.not_offered_version += 1
 
     def content_id(self, file: SharedFile) -> str:
         return self.ids[file.path.name]
@@ -98,6 +107,16 @@ class ContentsListTests(SynchronousTestCase):
         self.assertEqual((both.peers, both.complete, both.shared), ((A, B), True, False))
         own = self.one("own.png")
         self.assertEqual((own.peers, own.shared), ((A,), True))
+
+    def test_what_is_not_offered(self) -> None:
+        """It stands in the own list with its reason: files, and what is none."""
+        self.library.put("what?.txt")
+        self.library.leave_out("what?.txt", "it holds the character ?")
+        self.assertEqual(self.one("what?.txt").not_offered, "it holds the character ?")
+        self.library.leave_out("holiday", "it is a folder")
+        self.assertEqual(self.names(), ["holiday", "what?.txt"])
+        folder = self.one("holiday")
+        self.assertEqual((folder.not_offered, folder.shared), ("it is a folder", False))
 
     def test_nothing_changed(self) -> None:
         """What was made is given again, for each pattern its own."""

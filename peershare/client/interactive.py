@@ -235,6 +235,7 @@ class Interactive:
 
     def _take(self, contents: Sequence[ContentStatus]) -> list[ContentStatus]:
         """Remember these names; return those of others that were not there before."""
+        contents = [content for content in contents if content.shared or not content.not_offered]
         before = set(self._names)
         self._names = tuple(content.name for content in contents)
         return [c for c in contents if c.name not in before and not c.shared]

@@ -28,6 +28,7 @@ _MOST_BYTES = 32 * 1024 * 1024
 class _Content(Struct):
     name: str
     shared: bool
+    not_offered: str = ""
 
 
 class _Download(Struct):
@@ -52,11 +53,15 @@ def names_of(kind: str, begun: str, state: Path) -> list[str]:
             names = {one.name for one in downloads if one.state not in FINAL_STATES}
         else:
             contents = _ask(control, "/api/contents", tuple[_Content, ...])
-            names = {one.name for one in contents if one.shared or kind == "contents"}
+            names = {one.name for one in contents if _is_meant(one, kind)}
     except (OSError, http.client.HTTPException, ValueError):
         return []
     found = sorted(name for name in names if name.startswith(begun) and _is_harmless(name))
     return found[:MOST_NAMES]
+
+
+def _is_meant(content: _Content, kind: str) -> bool:
+    return content.shared or (kind == "contents" and not content.not_offered)
 
 
 def _is_harmless(name: str) -> bool:

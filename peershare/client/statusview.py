@@ -76,7 +76,16 @@ def _node_lines(node: NodeStatus, room: Room) -> list[str]:
     for problem in node.problems:
         line = set_cell_size(safe(problem), room.columns - 1).rstrip()
         lines.append(f"\x1b[33m{line}\x1b[0m" if room.color else line)
+    if node.not_offered:
+        line = set_cell_size(_not_offered(node), room.columns - 1).rstrip()
+        lines.append(_dim(line, room))
     return lines
+
+
+def _not_offered(node: NodeStatus) -> str:
+    """How much of the share folder nobody is offered, with the first of it."""
+    first = "; ".join(f"{safe(one.name)}: {safe(one.reason)}" for one in node.not_offered_first)
+    return f"{node.not_offered} not offered (list names all): {first}"
 
 
 def _limit(rate: float | None) -> str:
@@ -157,6 +166,7 @@ def plain_status(snapshot: Snapshot) -> str:
     rows: list[tuple[str, ...]] = [
         _node_row(node),
         *(("problem", safe(problem)) for problem in node.problems),
+        *(("not offered", safe(o.name), safe(o.reason)) for o in node.not_offered_first),
         *map(_download_row, snapshot.downloads),
         *map(_peer_row, snapshot.peers),
     ]

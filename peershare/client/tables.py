@@ -52,8 +52,14 @@ def contents_sheet(contents: Sequence[ContentStatus], *, drawn: bool) -> Sheet:
 def _content_row(content: ContentStatus, drawn: bool) -> tuple[str, ...]:
     there = len(content.chunks) if content.shared else sum(1 for count in content.chunks if count)
     size = size_text(content.size) if content.size is not None else "?"
-    holders = ["you"] if content.shared else []
-    holders += [safe(address) for address in content.peers]
+    holders = [safe(address) for address in content.peers]
+    if content.not_offered:
+        whom = " to native peers" if content.complete else ""
+        holders.insert(0, f"not offered{whom}: {safe(content.not_offered)}")
+    elif content.not_announced:
+        holders.insert(0, f"you (not announced to classic peers: {safe(content.not_announced)})")
+    elif content.shared:
+        holders.insert(0, "you")
     identifier = short_id(content.id) if drawn else safe(content.id)
     chunks = f"{there}/{len(content.chunks)}"
     return safe(content.name), chunks, size, _few(holders), identifier or "-"

@@ -111,13 +111,14 @@ def check_file_name(name: str) -> str:
     `BadNameError` with a sentence that says what is wrong (hostile world, 8).
     """
     normal = unicodedata.normalize("NFC", name)
-    problem = _file_name_problem(normal)
+    problem = file_name_problem(normal)
     if problem:
         raise BadNameError(f"{display(name)!r} cannot be a file name: {problem}")
     return normal
 
 
-def _file_name_problem(name: str) -> str | None:
+def file_name_problem(name: str) -> str | None:
+    """Why no file may be created under this NFC name, as a clause; None if one may."""
     if not name or name.isspace():
         return "it is empty"
     if name.startswith("."):

@@ -6,7 +6,8 @@ Not for: which files there are, or what classic peers are told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,8 +15,8 @@ from twisted.logger import Logger
 
 from peershare.content.blocks import MAX_CONTENT_BYTES
 from peershare.content.manifest import Manifest
-from peershare.content.names import check_file_name
-from peershare.errors import BadNameError, StorageError
+from peershare.content.names import file_name_problem
+from peershare.errors import StorageError
 from peershare.library.backlog import Backlog
 from peershare.library.entries import ContentHandle, SharedFile, Workers
 from peershare.library.files import Identity
@@ -49,11 +50,13 @@ class Contents:
         self._remarks = remarks
         self._changed = changed
         self._backlog = Backlog(
-            reactor, workers, hashers, index.hashes, self._known, self._unreadable, rescan
+            reactor, workers, hashers, index.hashes, self._known, self._unoffered, rescan
         )
         self._files: dict[str, SharedFile] = {}
         self._parts: dict[str, ContentHandle] = {}
         self._entries: dict[str, CatalogueEntry] = {}
+        self._not_offered: dict[str, str] = {}  # why, by key
+        self.not_offered_version = 0  # grows with each change of that
         # By content id: the first key, and further ones.  (One dict of tuples would be a burden to
         # the garbage collector, which is what stops everything when there are very many files.)
         self._key: dict[str, str] = {}
@@ -80,6 +83,10 @@ class Contents:
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """What native peers are told."""
         return tuple(self._entries.values())
+
+    def not_offered(self) -> Mapping[str, str]:
+        """Why these keys are not in the catalogue, and will not be as long as they stay so."""
+        return self._not_offered
 
     def id_of(self, key: str) -> str:
         """The content id of a file or part, "" while it is not known."""
@@ -145,6 +152,7 @@ class Contents:
         self._backlog.discard(key)
         self._files.pop(key, None)
         self._parts.pop(key, None)
+        self._offerable(key)
         entry = self._entries.pop(key, None)
         if entry is not None:
             keys = tuple(other for other in self._keys(entry.id) if other != key)
@@ -181,27 +189,35 @@ class Contents:
         """What the file is called in the catalogue; None if it cannot be in it."""
         name = file.name
         if file.size > MAX_CONTENT_BYTES:
-            self._remarks.unoffered(name, "it is larger than 4 TiB")
+            self._unoffered(file, "it is larger than 4 TiB")
             return None
         if is_fit(name):
             return name
-        try:
-            return check_file_name(name)
-        except BadNameError as error:
-            self._remarks.unoffered(name, str(error))
-            return None
+        normal = unicodedata.normalize("NFC", name)
+        problem = file_name_problem(normal)
+        if problem is None:
+            return normal
+        self._unoffered(file, problem)
+        return None
 
     # -- what the backlog tells
 
     def _known(self, files: list[tuple[SharedFile, str]]) -> None:
         for file, content in files:
             name = self._name(file) or ""
+            self._offerable(file.key)
             self._enter(file.key, CatalogueEntry(name, file.size, content, True))
         if not self._backlog.stopped:
             self._tell()
 
-    def _unreadable(self, file: SharedFile, problem: str) -> None:
-        self._remarks.unoffered(file.name, problem)
+    def _unoffered(self, file: SharedFile, reason: str) -> None:
+        self._not_offered[file.key] = reason
+        self.not_offered_version += 1
+        self._remarks.unoffered(file.name, reason)
+
+    def _offerable(self, key: str) -> None:
+        if self._not_offered.pop(key, None) is not None:
+            self.not_offered_version += 1
 
     def _tell(self) -> None:
         """Say that the catalogue changed: at once if nothing more is to come, else now and then."""

@@ -81,6 +81,9 @@ class Library(Service):
         self._on_native_change: list[Callback] = []
         self._on_blocks: list[Callable[[str, Sequence[int]], None]] = []
         self.share = share
+        self._left_out: Mapping[str, str] = {}  # by the last scan, with reasons
+        self._left_out_version = 0
+        self._not_offered: tuple[int, Mapping[str, str]] = (0, {})  # as of a version
         self.problem = ""
         self.first_scan = self._surveys.first
 
@@ -128,6 +131,24 @@ class Library(Service):
     def unhashed(self) -> int:
         """How many of them native peers are not told yet, because they are still to be hashed."""
         return self._contents.unhashed
+
+    def not_offered(self) -> Mapping[str, str]:
+        """What native peers are not offered of the share folder: by name, why, as a clause.
+
+        The one place that says it: what the last scan left out, and files that cannot be offered
+        for their name, their size or an error in reading them.  A file of a former download that
+        lies elsewhere is named by its path.
+        """
+        version = self.not_offered_version
+        if self._not_offered[0] != version:
+            found = {**self._left_out, **self._contents.not_offered()}
+            self._not_offered = (version, dict(sorted(found.items())))
+        return self._not_offered[1]
+
+    @property
+    def not_offered_version(self) -> int:
+        """Grows with each change of `not_offered`."""
+        return self._left_out_version + self._contents.not_offered_version
 
     def chunk_names(self, file: SharedFile) -> tuple[str, ...]:
         """The five names a file is told under; none where it cannot be told."""
@@ -253,6 +274,12 @@ class Library(Service):
         """Take over what a scan found, in slices."""
         self.problem = survey.found.problem
         self._remarks.scanned(survey.found)
+        left_out = dict(survey.found.left_out)
+        for name in survey.found.restless.keys() - self._shelf.files.keys():
+            left_out[name] = "it is still changing"
+        if left_out != self._left_out:
+            self._left_out = left_out
+            self._left_out_version += 1
         self._shelf.expect([name for name, _ in survey.new])
         changes: list[tuple[str, Identity | None]] = [(key, None) for key in survey.gone]
         changes += survey.new

@@ -36,10 +36,8 @@ class Remarks:
         """What a scan left out."""
         if found.problem:
             self._say(found.problem)
-        if found.folders:
-            self._say(f"{self._share}: sub-folders are not shared yet, only files")
-        for name in found.others:
-            self._say(f"{display(name)} is not shared: it is no regular file")
+        for name, reason in found.left_out.items():
+            self._say(f"{display(name)} is not shared: {reason}")
 
     def _say(self, sentence: str) -> None:
         if sentence not in self._said and len(self._said) < _MOST_REMARKS:

@@ -1,4 +1,5 @@
-"""Scanning the share folder: which regular files are there and have come to rest.
+"""Scanning the share folder: which regular files are there and have come to rest,
+and why the others are left out.
 
 A file is offered once it has not changed for `REST_SECONDS` (requirement of the announcer):
 by its times where they are in the past, by having been seen unchanged otherwise (a clock that
@@ -15,6 +16,7 @@ from pathlib import Path
 from peershare.library.files import Identity
 
 REST_SECONDS = 1.0
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 @dataclass
@@ -23,8 +25,7 @@ class FolderScan:
 
     files: dict[str, Identity] = field(default_factory=dict)  # at rest, by name
     restless: dict[str, Identity] = field(default_factory=dict)  # changed a moment ago
-    folders: int = 0
-    others: tuple[str, ...] = ()  # links, FIFOs, devices, sockets: never offered
+    left_out: dict[str, str] = field(default_factory=dict)  # why each of these is not offered
     problem: str = ""
 
 
@@ -38,21 +39,24 @@ class Scanner:
     def scan(self, wall_now: float, now: float) -> FolderScan:
         """Scan (blocking: call it in a worker).  `wall_now` is Unix time, `now` monotonic."""
         result = FolderScan()
-        others = []
         seen: dict[str, tuple[Identity, float]] = {}
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
+                    hidden = entry.name.startswith(".")
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except OSError:
                         continue  # gone since it was listed
-                    if stat.S_ISDIR(status.st_mode):
-                        result.folders += 1
+                    if hidden:
+                        if stat.S_ISREG(status.st_mode):
+                            result.left_out[entry.name] = "its name begins with a dot"
+                    elif stat.S_ISDIR(status.st_mode):
+                        result.left_out[entry.name] = "it is a folder, and only files are shared"
                     elif not stat.S_ISREG(status.st_mode):
-                        others.append(entry.name)
+                        result.left_out[entry.name] = _irregular(status.st_mode)
+                    elif not _readable(entry, status.st_mode):
+                        result.left_out[entry.name] = "this user has no permission to read it"
                     elif self._rests(entry.name, status, wall_now, now, seen):
                         result.files[entry.name] = Identity.of(status)
                     else:
@@ -60,7 +64,6 @@ class Scanner:
         except OSError as error:
             result.problem = f"{self.folder}: cannot read the share folder: {error.strerror}"
         self._seen = seen
-        result.others = tuple(sorted(others))
         return result
 
     def _rests(
@@ -80,3 +83,19 @@ class Scanner:
             since = now
         seen[name] = (identity, since)
         return now - since >= REST_SECONDS
+
+
+def _irregular(mode: int) -> str:
+    """Why what is no regular file is not offered."""
+    if stat.S_ISLNK(mode):
+        return "it is a symbolic link, which is not followed"
+    if stat.S_ISFIFO(mode):
+        return "it is a named pipe, not a file"
+    if stat.S_ISSOCK(mode):
+        return "it is a socket, not a file"
+    return "it is a device, not a file"
+
+
+def _readable(entry: os.DirEntry[str], mode: int) -> bool:
+    """Whether this user may read it; the system is asked only where not everybody may."""
+    return mode & 0o444 == 0o444 or os.access(entry.path, os.R_OK, effective_ids=_EFFECTIVE)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
@@ -11,11 +13,15 @@ from twisted.logger import globalLogPublisher
 from peershare.content.blocks import MAX_CONTENT_BYTES, MIN_BLOCK_BYTES, BlockSet
 from peershare.content.manifest import Manifest, manifest_of
 from peershare.library import backlog, filehash, hashes
-from peershare.library.files import identity_of
+from peershare.library.files import identity_of, open_regular
 from peershare.wire.catalogue import CatalogueEntry
 from tests.library.test_library import LibraryTestCase
 
 DATA = b"0123456789"
+
+
+def refuse(path: Path) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def entry(name: str, data: bytes = DATA, complete: bool = True) -> CatalogueEntry:
@@ -75,6 +81,25 @@ class HashedTests(ContentsTestCase):
         for name, data in contents.items():
             self.assertEqual(self.served(manifest_of(data).content_id), (name, data))
         self.assertEqual(self.library.unhashed, 0)
+
+    def test_what_is_not_offered_says_why(self) -> None:
+        """Names, sizes, folders, and what cannot be read, until that is over."""
+        self.file("what?.txt")
+        self.file("secret.txt")
+        (self.share / "sub").mkdir()
+        self.patch(filehash, "open_regular", refuse)
+        self.start()
+        reasons = self.library.not_offered()
+        self.assertEqual(list(reasons), ["secret.txt", "sub", "what?.txt"])
+        self.assertIn("Permission denied", reasons["secret.txt"])
+        self.assertEqual(reasons["what?.txt"], "it holds the character ?")
+        self.patch(filehash, "open_regular", open_regular)
+        before = self.library.not_offered_version
+        (self.share / "sub").rmdir()
+        self.rescan()
+        self.settle()
+        self.assertEqual(list(self.library.not_offered()), ["what?.txt"])
+        self.assertGreater(self.library.not_offered_version, before)
 
     def test_classic_chunks_do_not_wait_for_the_hashing(self) -> None:
         """They are told and served as soon as the file is there."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare.library import scan as module
 from peershare.library.files import Identity
 from peershare.library.scan import REST_SECONDS, FolderScan, Scanner
 
@@ -40,21 +41,22 @@ class WhatTests(ScanTestCase):
         self.assertEqual(
             found.files, {"forest.png": Identity.of((self.folder / "forest.png").stat())}
         )
-        self.assertEqual((found.folders, found.others, found.problem), (0, (), ""))
+        self.assertEqual((found.left_out, found.problem), ({}, ""))
 
     def test_no_dotfiles(self) -> None:
-        """What is hidden is never offered, and not even counted."""
-        self.file(".DS_Store")
+        """What is hidden is never offered; of files it is said."""
+        self.file(".profile")
         (self.folder / ".peershare").mkdir()
         found = self.scan()
-        self.assertEqual((list(found.files), found.folders), (["forest.png"], 0))
+        self.assertEqual(list(found.files), ["forest.png"])
+        self.assertEqual(found.left_out, {".profile": "its name begins with a dot"})
 
-    def test_folders_are_counted_only(self) -> None:
+    def test_folders_are_named_only(self) -> None:
         """Sub-folders are left for later; nothing in them is looked at."""
         (self.folder / "sub").mkdir()
         self.file("sub/inner.png")
         found = self.scan()
-        self.assertEqual((list(found.files), found.folders), (["forest.png"], 1))
+        self.assertEqual((list(found.files), list(found.left_out)), (["forest.png"], ["sub"]))
 
     def test_nothing_that_is_no_regular_file(self) -> None:
         """Links (to files of the folder too), FIFOs and sockets are named, never offered."""
@@ -71,7 +73,22 @@ class WhatTests(ScanTestCase):
         os.chdir(here)
         found = self.scan()
         self.assertEqual(list(found.files), ["forest.png"])
-        self.assertEqual(found.others, ("away", "link", "pipe", "socket", "to folder"))
+        reasons = {name: reason.split()[2:4] for name, reason in found.left_out.items()}
+        link = ["a", "symbolic"]
+        self.assertEqual(
+            reasons,
+            {"away": link, "link": link, "to folder": link}
+            | {"pipe": ["a", "named"], "socket": ["a", "socket,"]},
+        )
+
+    def test_no_permission(self) -> None:
+        """A file that this user may not read is left out, whatever is known of its bytes."""
+        self.file("secret.txt").chmod(0o000)
+        if os.geteuid() == 0:
+            self.patch(module.os, "access", lambda *_, **__: False)
+        found = self.scan()
+        self.assertEqual(list(found.files), ["forest.png"])
+        self.assertIn("permission", found.left_out["secret.txt"])
 
     def test_hard_links_are_files(self) -> None:
         """Two names of one file are two files."""

@@ -123,7 +123,7 @@ export class ContentsView {
     const missing = byId("missing-only").checked;
     const fits = (content) => {
       const name = content.name.toLowerCase();
-      return !(missing && content.shared) && words.every((word) => name.includes(word));
+      return !(missing && isOurs(content)) && words.every((word) => name.includes(word));
     };
     const items = (this._found ?? all).filter(fits);
     for (const item of items) {
@@ -169,19 +169,24 @@ export class ContentsView {
     setText(peers, item.peers.length ? numberText(item.peers.length) : "–");
     peers.parentElement.title = listText(item.peers.map((peer) => safe(peer)), 8) || "nobody else";
     row.classList.toggle("verified", item.verified && item.complete);
-    const part = !item.complete && !item.shared;
+    const part = !item.complete && !isOurs(item);
     row.classList.toggle("part", part);
     setText(verified, part ? partText(item) : item.verified ? "verified" : "unverified");
     const download = this._download(item);
     const said = saidOf(item, download);
     setText(state, said);
     state.hidden = !said;
-    row.classList.toggle("here", item.shared);
-    button.hidden = item.shared || download !== undefined;
+    state.title = safe(item.not_offered, 500);
+    row.classList.toggle("here", isOurs(item));
+    button.hidden = isOurs(item) || download !== undefined;
     button.setAttribute("aria-label", `Get ${shown}`);
   }
 
   _get(item) {
+    if (item.not_offered) {
+      say(`${safe(item.name)} is not offered to the others: ${safe(item.not_offered, 500)}.`);
+      return;
+    }
     if (item.shared) {
       say(`${safe(item.name)} is here already, in the share folder.`);
       return;
@@ -201,7 +206,12 @@ function saidOf(item, download) {
   if (download) {
     return download.size ? `${Math.floor((100 * download.received) / download.size)} %` : "…";
   }
-  return item.shared ? "here" : "";
+  return item.not_offered ? "not offered" : item.shared ? "here" : "";
+}
+
+/** Whether it lies in the share folder, be it offered or not. */
+function isOurs(item) {
+  return item.shared || item.not_offered !== "";
 }
 
 function makeRow() {

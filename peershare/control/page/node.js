@@ -53,6 +53,7 @@ function factsOf(node) {
     ["Ports", portsText(node)],
     ["Share folder", safe(node.share, 500)],
     ["State folder", safe(node.state, 500)],
+    ["Not offered", notOfferedText(node)],
     ["Turned away", refused.length ? listText(refused, 8) : "nothing"],
     ["Version", `peershare ${safe(node.version)}, process ${node.pid}`],
   ];
@@ -75,4 +76,12 @@ function portsText(node) {
     parts.push(`UDP ${node.classic_udp_port} (classic${node.announcing ? "" : ", not announcing"})`);
   }
   return parts.join(", ");
+}
+
+/** What in the share folder the others do not see, the first of it with reasons. */
+function notOfferedText(node) {
+  const first = node.not_offered_first.map(({ name, reason }) => `${safe(name)}: ${safe(reason, 300)}`);
+  const rest = node.not_offered - first.length;
+  const more = rest > 0 ? [`and ${numberText(rest)} more`] : [];
+  return [...first, ...more].join("; ") || "nothing";
 }
