@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo run test lint unit lab browser page-images simnet kills wheel bench clean
+.PHONY: demo run test lint unit lab browser page-images simnet faults kills wheel bench clean
 
 demo: $(STAMP)  ## four peers on this machine, a swarm, a failover you can watch
 	$(BIN)/peershare demo
@@ -54,6 +54,9 @@ page-images: $(STAMP) tools  ## the screenshots of the page in docs/images, made
 
 simnet: $(STAMP)  ## many peers in one process on virtual time: 200 stories of faults, 1 + 50 peers
 	$(BIN)/trial -j2 tests/simnet/story_checks.py
+
+faults: $(STAMP)  ## every disk and database call of every operation fails once, in each way
+	PEERSHARE_FAULTS=whole $(BIN)/trial -j2 --temp-directory=_trial_temp_faults tests.faults
 
 kills: $(STAMP)  ## kill -9 at 50 moments of a download and of an upload
 	PEERSHARE_KILLS=50 $(BIN)/trial tests.integration.test_swarm_kills

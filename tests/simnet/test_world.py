@@ -1,91 +1,17 @@
-"""Machines, their disks, and peers that are no good."""
+"""Machines, and peers that are no good."""
 
 from __future__ import annotations
 
-import errno
-import os
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.wire.messages import Block, Content, Hello, encode
 from tests.simnet.classic import ClassicPeer
-from tests.simnet.disk import SimDisk
 from tests.simnet.spoiling import Spoiler
 from tests.simnet.world import Machine, Simulation
 
 CONTENT = "b3:" + "0" * 64
-
-
-class DiskTests(SynchronousTestCase):
-    """Disks fail where they are told to; files of the dead are closed."""
-
-    def setUp(self) -> None:
-        self.simulation = Simulation("disk")
-        self.addCleanup(self.simulation.close)
-        self.disk = self.simulation.disk
-        self.sick, self.well = self.simulation.root / "1", self.simulation.root / "10"
-        for folder in (self.sick, self.well):
-            folder.mkdir()
-
-    def opened(self, *folders: object) -> list[int]:
-        flags = os.O_RDWR | os.O_CREAT
-        descriptors = [os.open(f"{folder}/file", flags, 0o600) for folder in folders]
-        for descriptor in descriptors:
-            self.addCleanup(os.close, descriptor)
-        return descriptors
-
-    def test_full(self) -> None:
-        """Nothing can be written there, and there is no room; elsewhere all is well."""
-        sick, well = self.opened(self.sick, self.well)
-        self.disk.fail(self.sick, errno.ENOSPC)
-        failed = self.assertRaises(OSError, os.pwrite, sick, b"data", 0)
-        self.assertEqual(failed.errno, errno.ENOSPC)
-        self.assertEqual(os.fstatvfs(sick).f_bavail, 0)
-        self.assertEqual(os.pwrite(well, b"data", 0), 4)
-        self.assertGreater(os.fstatvfs(well).f_bavail, 0)
-        self.disk.mend(self.sick)
-        self.assertEqual(os.pwrite(sick, b"data", 0), 4)
-
-    def test_failing(self) -> None:
-        """What cannot be written cannot be made durable either."""
-        (sick,) = self.opened(self.sick)
-        self.disk.fail(self.sick, errno.EIO)
-        self.assertRaises(OSError, os.fsync, sick)
-        self.assertRaises(OSError, os.splice, 0, sick, 1, offset_dst=0)
-
-    def test_power_loss(self) -> None:
-        """What was not made durable may be gone, what was is not."""
-        sick, well = self.opened(self.sick, self.well)
-        for number in range(40):
-            os.pwrite(sick, b"durable.", 8 * number)
-        os.fsync(sick)
-        for number in range(40, 80):
-            os.pwrite(sick, b"at risk!", 8 * number)
-            os.pwrite(well, b"at risk!", 8 * number)
-        self.disk.lose_power(self.sick, Random(1))
-        data = os.pread(sick, 1_000, 0)
-        self.assertEqual(data[:320], b"durable." * 40)
-        pieces = [data[at : at + 8] for at in range(320, 640, 8)]
-        self.assertEqual(set(pieces), {b"at risk!", bytes(8)})
-        self.assertEqual(os.pread(well, 320, 320), b"at risk!" * 40)
-
-    def test_dead(self) -> None:
-        """A killed process has nothing open any more, and its numbers are not given to others."""
-        sick = os.open(self.sick / "file", os.O_RDWR | os.O_CREAT, 0o600)
-        self.assertEqual(self.disk.open_below(self.sick), [str(self.sick / "file")])
-        self.disk.drop_descriptors(self.sick)
-        self.assertEqual(self.disk.open_below(self.sick), [])
-        (well,) = self.opened(self.well)
-        self.assertNotEqual(well, sick)
-
-    def test_restored(self) -> None:
-        """After a simulation the functions are those of the system."""
-        before = os.pwrite
-        disk = SimDisk()
-        self.assertIsNot(os.pwrite, before)
-        disk.restore()
-        self.assertIs(os.pwrite, before)
 
 
 class SpoilerTests(SynchronousTestCase):

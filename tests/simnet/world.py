@@ -26,8 +26,8 @@ from peershare.settings import Settings
 from peershare.state import StateLock, make_private_folder
 from peershare.status import FINAL_STATES, DownloadState, DownloadStatus
 from peershare.wiring import World
+from tests.faults.disk import SimDisk
 from tests.simnet.clock import START_SECONDS, SimClock
-from tests.simnet.disk import SimDisk
 from tests.simnet.network import GIGABIT, Host, Network
 from tests.simnet.reactor import SimReactor
 from tests.simnet.trace import Trace
@@ -57,15 +57,13 @@ class Machine:
 
     def start(self) -> None:
         """Start a node on the folders of this machine; its downloads go on."""
-        simulation, settings = self.simulation, self._settings
+        simulation = self.simulation
         self.starts += 1
         self.idle = False
         simulation.note("start", self.host.address)
         reactor = self._reactor = SimReactor(simulation.clock, self.host)
         random = Random(f"{simulation.seed}/{self.host.number}/{self.starts}")
         workers = Workers(reactor, random, simulation.worker_seconds)
-        lock = StateLock(settings.state)
-        make_private_folder(settings.share)
         world = World(
             reactor=reactor,
             workers=workers,
@@ -75,8 +73,30 @@ class Machine:
             interfaces=self.host.interfaces,
             watch=False,
         )
-        self.node = Node(settings, world, lock, Index(settings.state), resume=True)
-        self.node.startService()
+        try:
+            self.node = self._made(world)
+            self.node.startService()
+        except BaseException:
+            reactor.die()
+            self.idle = True
+            raise
+
+    def _made(self, world: World) -> Node:
+        """As `make_node` does it."""
+        settings = self._settings
+        lock = StateLock(settings.state)
+        try:
+            make_private_folder(settings.share)
+            index = Index(settings.state)
+        except BaseException:
+            lock.release()
+            raise
+        return Node(settings, world, lock, index, resume=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, or what is left of one."""
+        return self.node is not None
 
     def stop(self) -> Deferred[Any]:
         """End the node as a user does; fires when it has ended."""
