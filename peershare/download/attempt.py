@@ -18,11 +18,23 @@ from peershare.download.session import ChunkSession, Sink
 class Attempt:
     """Dialled once, asked once."""
 
-    def __init__(self, choice: Choice, request: bytes, sink: Sink, started: float) -> None:
-        """`started` is monotonic seconds."""
+    def __init__(
+        self,
+        choice: Choice,
+        request: bytes,
+        sink: Sink,
+        started: float,
+        chunk_size: int | None = None,
+    ) -> None:
+        """`started` is monotonic seconds.
+
+        `chunk_size` in bytes: by which the place for the bytes was chosen, None for the front;
+        what is known of it may be another by the time when they are here.
+        """
         self.number = choice.number
         self.address = choice.source.address
         self.started = started
+        self.chunk_size = chunk_size
         self._request = request
         self._sink = sink
         self._dialling: Deferred[None] | None = None

@@ -136,13 +136,14 @@ class ContentDownload(RunningDownload):
         except (PeerError, StorageError):
             self._failed(Failure())
             return
-        self._attempt = Attempt(choice, request, sink, self._reactor.seconds())
+        size = self.plan.chunk_size
+        self._attempt = Attempt(choice, request, sink, self._reactor.seconds(), size)
         self._do(self._attempt.dial(self._common.dialler), lambda _: self._machine.connected())
 
     def ask(self) -> None:
         """Action: request the chunk."""
         if self._attempt is not None:
-            asked = self._attempt.ask(self.plan.chunk_size, self._progress)
+            asked = self._attempt.ask(self._attempt.chunk_size, self._progress)
             self._do(asked, self._stream_ended)
 
     def _progress(self, count: int) -> None:
@@ -154,7 +155,8 @@ class ContentDownload(RunningDownload):
         """The stream has ended in order: judge its length."""
         if self._attempt is None:
             return
-        misfit = self.plan.misfit(self._attempt.number, length)
+        attempt = self._attempt
+        misfit = self.plan.misfit(attempt.number, length, attempt.chunk_size)
         if misfit is not None:
             self._machine.attempt_failed(misfit)
         else:
@@ -166,8 +168,8 @@ class ContentDownload(RunningDownload):
         if attempt is None:
             return
         number, address, length = attempt.number, attempt.address, attempt.received
-        at_front = self.plan.chunk_size is None and number != 1
-        self.plan.accept(number, length, address)
+        at_front = attempt.chunk_size is None and number != 1
+        self.plan.accept(number, length, address, attempt.chunk_size)
         self.store.keep(number, at_front)
         self._rounds.arrived(number, address)
         self._common.dictionary.contacted(address)

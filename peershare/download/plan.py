@@ -75,22 +75,27 @@ class ChunkPlan:
         """Where the chunk is written; at the front while c is unknown."""
         return 0 if self.chunk_size is None else chunk_offset(number, self.chunk_size)
 
-    def misfit(self, number: int, length: int) -> PeerError | None:
-        """Why a whole reply of this length cannot be this chunk; None if it can."""
+    def misfit(self, number: int, length: int, begun_by: int | None = None) -> PeerError | None:
+        """Why a whole reply of this length cannot be this chunk; None if it can.
+
+        `begun_by` is the chunk size by which the reply was given its place: that one holds where
+        all by which it was known were lost meanwhile.
+        """
+        size = self.chunk_size or begun_by
         if length == 0:
             return PeerError(Reason.EMPTY, "closed without a byte")
-        if self.chunk_size is None or chunk_fits(number, length, self.chunk_size):
+        if size is None or chunk_fits(number, length, size):
             return None
         return PeerError(
             Reason.SHORT,
-            f"gave {length} bytes where {self.chunk_size} are due: cut short,"
+            f"gave {length} bytes where {size} are due: cut short,"
             " or a chunk of another file of this name",
         )
 
-    def accept(self, number: int, length: int, source: str) -> None:
-        """A whole reply that fits."""
+    def accept(self, number: int, length: int, source: str, begun_by: int | None = None) -> None:
+        """A whole reply that fits; see `misfit`."""
         if self.chunk_size is None:
-            self.chunk_size = length
+            self.chunk_size = begun_by or length
         self.held[number] = HeldChunk(length, source)
         self.odd.pop(number, None)
 

@@ -31,7 +31,7 @@ _MORE_ROOM_BYTES = 65_536
 class ChunkSink:
     """Writes one chunk at its place in the part file, as it arrives."""
 
-    def __init__(self, part: PartFile, offset: int, on_full: Callable[[int], None]) -> None:
+    def __init__(self, part: PartFile, offset: int, on_full: Callable[[int], None] | None) -> None:
         """`on_full` is called with the end of what there was room for, if there is too little."""
         self._part = part
         self._offset = offset
@@ -42,7 +42,7 @@ class ChunkSink:
         try:
             self._part.write_at(data, self._offset)
         except StorageError as error:
-            if error.needed_bytes is not None:
+            if error.needed_bytes is not None and self._on_full is not None:
                 self._on_full(self._offset + len(data) - error.needed_bytes)
             raise
         self._offset += len(data)
@@ -127,22 +127,21 @@ class PartStore:
         """Where this chunk is to be written.  Raises `StorageError` if there is no room for it."""
         part = self.part
         offset = self._plan.offset(number)
-        if self._plan.chunk_size is not None:
-            # blocks that a former attempt left there are counted twice: room is not exact
-            part.check_room(max(0, offset + self._plan.chunk_size - max(part.size, offset)))
-        else:
+        if self._plan.chunk_size is None:
             part.check_room(self._least_room)
-        return ChunkSink(part, offset, self._ran_full)
+            return ChunkSink(part, offset, self._ran_full)
+        # blocks that a former attempt left there are counted twice: room is not exact
+        part.check_room(max(0, offset + self._plan.chunk_size - max(part.size, offset)))
+        return ChunkSink(part, offset, None)
 
     def _ran_full(self, reached: int) -> None:
-        """The disk was full at this offset.
+        """The disk was full at this offset, by a chunk that was begun without a chunk size.
 
-        Without a chunk size nothing is held: the room is given back, and nobody is asked again
-        before there is more of it; a peer may send without end.
+        So nothing is held: the room is given back, and nobody is asked again before there is
+        more of it; a peer may send without end.
         """
-        if self._plan.chunk_size is None:
-            self._least_room = reached + _MORE_ROOM_BYTES
-            self.part.truncate()
+        self._least_room = reached + _MORE_ROOM_BYTES
+        self.part.truncate()
 
     def keep(self, number: int, at_front: bool) -> None:
         """Store a chunk that the plan has accepted; `at_front`: it lies where chunk 1 belongs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from peershare.download.content import DISK_RETRY_SECONDS
 from peershare.library import parts
 from peershare.status import ChunkState, DownloadState, NoticeKind
 from tests.download.world import CONTENT, A, B, C, DownloadTestCase, pieces
-from tests.fakes import FakeDisk, HeldWorkers
+from tests.fakes import FakeDisk, HeldWorkers, run_now
 
 OTHER = bytes(range(100, 200))  # another content of the same name, with chunks of 20
 ONE, TWO, THREE, FOUR, FIVE = pieces(CONTENT)
@@ -489,6 +490,101 @@ class StoppingTests(DownloadTestCase):
         self.successResultOf(stopped)
         self.assert_state(DownloadState.STOPPED)
         self.assert_no_timers()
+
+
+class StoringFailsTests(DownloadTestCase):
+    """What arrived cannot be stored, while the next one is on its way to a place of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tell(A)
+        self.start()
+        self.held = HeldWorkers()
+        self.workers = self.held
+
+    def fail_storing(self, count: int) -> None:
+        """The disk does not take the chunks that are being stored."""
+        broken = FailingSync(count)
+        self.patch(os, "fdatasync", broken)
+        for _ in range(count):
+            self.held.do_one()
+        self.workers = run_now
+
+    def assert_right(self) -> None:
+        self.reactor.pump([1.0] * 20)
+        self.serve()
+        self.held.do_all()
+        self.reactor.pump([1.0] * 20)
+        self.serve()
+        self.assert_state(DownloadState.DONE)
+        self.assertEqual((self.share / "forest").read_bytes(), CONTENT)
+
+    def test_the_first_one(self) -> None:
+        """The second one stays where it was written, though nothing else is held."""
+        self.give(ONE)
+        second = self.accept()
+        second.give(TWO[:4])
+        self.fail_storing(1)
+        second.give(TWO[4:])
+        second.end()
+        self.assert_right()
+
+    def test_the_first_one_before_the_next_is_asked_for(self) -> None:
+        """Its place was chosen when it was dialled; it may be as long as it was then."""
+        self.give(ONE)
+        dialled = self.dialled
+        self.fail_storing(1)
+        dialled.accept()
+        dialled.give(TWO)
+        dialled.end()
+        self.assert_right()
+
+    def test_all_but_the_last_one(self) -> None:
+        """The last chunk is shorter: the others' size is not taken from it."""
+        for piece in (ONE, TWO, THREE, FOUR):
+            self.give(piece)
+        last = self.accept()
+        last.give(FIVE[:3])
+        self.fail_storing(4)
+        last.give(FIVE[3:])
+        last.end()
+        self.assert_right()
+
+    def test_a_later_one_that_was_cut_short(self) -> None:
+        """What is held no more still says how long this one has to be."""
+        self.give(ONE)
+        second = self.accept()
+        second.give(TWO[:4])
+        self.fail_storing(1)
+        second.end()
+        self.assertIn("gave 4 bytes where 10 are due", self.log_lines()[-1][2])
+        self.assert_right()
+
+    def test_the_disk_is_full_meanwhile(self) -> None:
+        """It is not taken for a chunk that has the front of the part to itself."""
+        disk = FakeDisk(self.patch)
+        self.give(ONE)
+        second = self.accept()
+        self.fail_storing(1)
+        disk.full_after = 4
+        second.give(TWO)
+        second.end()
+        disk.full_after = None
+        self.assert_right()
+
+
+class FailingSync:
+    """So many times it fails."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._real = os.fdatasync
+
+    def __call__(self, descriptor: int) -> None:
+        self._times -= 1
+        if self._times >= 0:
+            raise OSError(errno.EIO, "Input/output error")
+        self._real(descriptor)
 
 
 class OwnDiskTests(DownloadTestCase):
