@@ -20,10 +20,12 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from peershare import overview
 from peershare.content.names import display
 from peershare.dictionary import Told
+from peershare.errors import LocalError
 from peershare.hello import say_hello
 from peershare.library.files import free_bytes
 from peershare.library.hashing import HashingPool
@@ -34,7 +36,7 @@ from peershare.metering import Metering
 from peershare.news import News
 from peershare.offering import Offering, Writer
 from peershare.settings import Settings
-from peershare.state import StateLock, make_private_folder
+from peershare.state import STARTING_SECONDS, StateLock, make_private_folder
 from peershare.status import (
     BlockMap,
     ContentStatus,
@@ -53,6 +55,7 @@ from peershare.timers import Periodic
 from peershare.wiring import World, make_parts
 
 _ROOM_SECONDS = 10.0
+_KEEP_SECONDS = 2.0
 
 
 class Node(MultiService):
@@ -90,6 +93,8 @@ class Node(MultiService):
         self._offering = Offering(world, parts.library)
         self._metering = Metering(world.reactor, lambda: overview.totals(parts), self._look)
         self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_for_room)
+        self._keeping = Periodic(world.reactor, _KEEP_SECONDS, self._keep_lock)
+        self._lock_problem = ""
         self._free_bytes = 0
         self._started_at = 0.0
         # the order of starting; of stopping it is the reverse
@@ -119,6 +124,7 @@ class Node(MultiService):
         self._offering.start()
         self._metering.start()
         self._room.start()
+        self._keeping.start()
         self._look_for_room()
         first_scan = parts.library.first_scan.addCallback(lambda _: say_hello(self.settings, parts))
         first_scan.addErrback(lambda f: self._log.failure("saying hello failed", failure=f))
@@ -130,6 +136,7 @@ class Node(MultiService):
         self._offering.end()
         self._metering.stop()
         self._room.stop()
+        self._keeping.stop()
         self._parts.uploader.abort_all()
         self._parts.pool.close()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
@@ -151,7 +158,13 @@ class Node(MultiService):
     def node_status(self) -> NodeStatus:
         """The node itself."""
         status = overview.node(self.settings, self._parts, self._metering, self._reactor.seconds())
-        return replace(status, free_bytes=self._free_bytes, started_at=self._started_at)
+        problems = (*status.problems, self._lock_problem) if self._lock_problem else status.problems
+        return replace(
+            status,
+            problems=problems,
+            free_bytes=self._free_bytes,
+            started_at=self._started_at,
+        )
 
     def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
         """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
@@ -266,6 +279,24 @@ class Node(MultiService):
         asked.addCallback(partial(setattr, self, "_free_bytes"))
         asked.addErrback(lambda f: self._log.failure("looking for room failed", failure=f))
 
+    def _keep_lock(self) -> None:
+        """See that the lock stands: the state folder may be removed while it runs."""
+        asked = self._world.workers(self._lock.stand)
+        asked.addCallbacks(self._lock_stands, self._lock_lost)
+        asked.addErrback(lambda f: self._log.failure("keeping the lock failed", failure=f))
+
+    def _lock_stands(self, anew: bool) -> None:
+        if anew:
+            self._log.warn("{state} was removed, and is made anew", state=str(self.settings.state))
+        self._lock_problem = ""
+
+    def _lock_lost(self, failure: Failure) -> None:
+        failure.trap(LocalError)
+        problem = f"the state folder is not this service's any more: {failure.getErrorMessage()}"
+        if not self._lock_problem:
+            self._log.error("{problem}", problem=problem)
+        self._lock_problem = problem
+
 
 def use_monotonic_clock(reactor: Any) -> None:
     """Make the reactor count in monotonic time: by default a clock set back stops all timers.
@@ -282,7 +313,7 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
     """
     links = find_links(settings.addresses, settings.broadcasts, read_interfaces)
     check_addresses(settings.addresses, links)
-    lock = StateLock(settings.state)
+    lock = StateLock(settings.state, STARTING_SECONDS if resume else 0.0)
     try:
         make_private_folder(settings.share)
         index = Index(settings.state)

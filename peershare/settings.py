@@ -71,6 +71,11 @@ def _home(where: str, path: str) -> Path:
         raise SettingsError(f"{where}: {path!r} cannot be used: {error}") from None
 
 
+def default_share() -> Path:
+    """The share folder where none is named.  Raises `SettingsError` where there is no home."""
+    return _home("--share", "~/Peershare")
+
+
 def load_settings(
     flags: Mapping[str, Sequence[str]],
     environment: Mapping[str, str],
@@ -95,7 +100,7 @@ def load_settings(
         option = _BY_NAME[name]
         values[option.field] = _parse(option, parts_given, f"--{name}")
     if "share" not in values:
-        values["share"] = _home("--share", "~/Peershare")
+        values["share"] = default_share()
     values.setdefault("state", Path(platformdirs.user_state_dir("peershare", appauthor=False)))
     settings = Settings(**values)
     _check_together(settings)

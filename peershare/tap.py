@@ -75,5 +75,6 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"twistd peershare: {error}") from None
     service = MultiService()
     node.setServiceParent(service)
-    ControlService(node, options.settings, reactor).setServiceParent(service)
+    control = ControlService(node, options.settings, reactor, remembered=True)
+    control.setServiceParent(service)
     return service

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare import state
 from peershare.errors import StateInUseError, StorageError
-from peershare.state import LOCK_NAME, StateLock, make_private_folder, replace_file
+from peershare.state import (
+    LOCK_NAME,
+    STARTING_SECONDS,
+    StateLock,
+    find_owner,
+    make_private_folder,
+    replace_file,
+)
 
 _HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from peershare.state import StateLock
 lock = StateLock(Path(sys.argv[1]))
 print("locked", flush=True)
@@ -140,6 +151,66 @@ class LockTests(StateTestCase):
         lock = StateLock(self.folder)
         self.addCleanup(lock.release)
         self.assertEqual((self.folder / LOCK_NAME).read_text(), f"{os.getpid()}\n")
+
+    def test_look(self) -> None:
+        """Whether it is held can be seen without holding it; a number alone says nothing."""
+        self.assertIsNone(find_owner(self.folder))
+        lock = StateLock(self.folder)
+        self.assertEqual(find_owner(self.folder), os.getpid())
+        lock.release()
+        (self.folder / LOCK_NAME).write_text(f"{os.getpid()}\n")
+        self.assertIsNone(find_owner(self.folder))
+
+    def test_look_stops_nobody(self) -> None:
+        """A service that starts while somebody looks tries again."""
+        self.folder.mkdir(parents=True)
+        looking = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        self.patch(state.time, "sleep", lambda seconds: os.close(looking))
+        lock = StateLock(self.folder, STARTING_SECONDS)
+        self.addCleanup(lock.release)
+        self.assertEqual(find_owner(self.folder), os.getpid())
+
+    def test_errors_of_the_lock(self) -> None:
+        """A file system without locks is said to be that, and not that somebody has it."""
+        lock = StateLock(self.folder)
+        self.addCleanup(lock.release)
+        for number in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EIO):
+            self.patch(fcntl, "flock", self.raiser(number))
+            for attempt in (StateLock, find_owner):
+                with self.assertRaises(StorageError) as caught:
+                    attempt(self.folder)
+                self.assertIn(os.strerror(number), str(caught.exception))
+                self.assertNotIn("in use", str(caught.exception))
+
+    def raiser(self, number: int) -> Any:
+        def fail(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return fail
+
+    def test_full_disk(self) -> None:
+        """That the process id cannot be written is no reason not to start."""
+        self.patch(os, "pwrite", self.raiser(errno.ENOSPC))
+        lock = StateLock(self.folder)
+        self.addCleanup(lock.release)
+        self.assertEqual(find_owner(self.folder), 0)
+
+    def test_removed(self) -> None:
+        """A lock, or its folder, that is removed while it is held is made anew."""
+        lock = StateLock(self.folder)
+        self.addCleanup(lock.release)
+        self.assertFalse(lock.stand())
+        for remove in ((self.folder / LOCK_NAME).unlink, lambda: shutil.rmtree(self.folder)):
+            remove()
+            self.assertIsNone(find_owner(self.folder))
+            self.assertTrue(lock.stand())
+            self.assertEqual(find_owner(self.folder), os.getpid())
+        self.assertRaises(StateInUseError, StateLock, self.folder)
+        shutil.rmtree(self.folder)
+        other = StateLock(self.folder)
+        self.addCleanup(other.release)
+        self.assertRaises(StateInUseError, lock.stand)
 
     def test_garbage_in_the_lock(self) -> None:
         """What is no pid is not shown as one."""

@@ -1,7 +1,6 @@
 """Asking a service over HTTP: one request, one answer, in so many seconds.
 
-It connects to the address that `control.json` names, and to nothing else: no name is looked up,
-no proxy asked.  Not for: what can be asked (`api`).
+It asks over connections that are proven (`proven`).  Not for: what can be asked (`api`).
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost, TimeoutError
 from twisted.web.client import (
-    URI,
     Agent,
     RequestTransmissionFailed,
     ResponseFailed,
@@ -22,14 +19,14 @@ from twisted.web.client import (
     readBody,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
+from peershare.client.proven import ProvenEndpoints
 from peershare.control.controlfile import ControlFile
 from peershare.control.messages import ApiError
 
-CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 15.0
 
 _FAILED = (
@@ -66,19 +63,6 @@ class RefusedError(ClientError):
         self.candidates = error.candidates
 
 
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Connects to the address in a URL; no name is looked up, no proxy asked."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def endpointForURI(self, uri: URI) -> TCP4ClientEndpoint:
-        """Twisted: where this URL leads."""
-        host = uri.host.decode("ascii")
-        return TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
-
-
 @implementer(IBodyProducer)
 class _Body:
     """A request body that is there already."""
@@ -108,7 +92,7 @@ class Asker:
     def __init__(self, reactor: Any, control: ControlFile) -> None:
         self._reactor = reactor
         self._control = control
-        self._agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor))
+        self._agent: IAgent = Agent.usingEndpointFactory(reactor, ProvenEndpoints(reactor, control))
 
     @property
     def control(self) -> ControlFile:

@@ -21,11 +21,18 @@ from twisted.logger import Logger
 
 from peershare.client.api import ApiClient, RefusedError
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
-from peershare.control.controlfile import ControlFile, read_control_file, read_no_api
+from peershare.client.proven import OlderServiceError
+from peershare.control.controlfile import (
+    ControlFile,
+    inherited,
+    read_control_file,
+    read_no_api,
+)
 from peershare.control.face import NodeFace
 from peershare.control.server import ControlService
-from peershare.errors import LocalError, SettingsError, StateInUseError
+from peershare.errors import LocalError, SettingsError, StateInUseError, StorageError
 from peershare.settings import Settings
+from peershare.state import find_owner
 from peershare.status import NodeStatus
 
 # How long somebody else may hold the state folder without answering: it starts, or it stops.
@@ -54,6 +61,7 @@ class Hosting:
         self._own: MultiService | None = None
         self._found = False
         self._heir: Settings | None = None  # of whoever goes on for a service that went away
+        self._silent = ""  # why the one that the control file names was not believed
 
     @property
     def is_own(self) -> bool:
@@ -69,21 +77,28 @@ class Hosting:
             if found is not None:
                 self._found = True
                 return found
-            self._check_service()
-            if not self._may_start:
-                await self._await_another(deadline)
-                continue
-            self._check_own()
-            try:
-                return self._start()
-            except StateInUseError as error:
-                if self._reactor.seconds() > deadline:
-                    raise ClientError(f"{error}; it does not answer here") from None
-            except SettingsError as error:
-                raise ClientError(str(error), ExitStatus.USAGE) from None
-            except LocalError as error:
-                raise ClientError(f"no node can be started here: {error}") from None
+            owner = self._owner()
+            if owner is not None:
+                self._check_service(owner, late=self._reactor.seconds() > deadline)
+            elif not self._may_start:
+                self._check_hope(late=self._reactor.seconds() > deadline)
+            else:
+                own = self._try_own()
+                if own is not None:
+                    return own
             await deferLater(self._reactor, _RETRY_SECONDS)
+
+    def _try_own(self) -> ApiClient | None:
+        """A node in this process; None if another has taken the folder just now."""
+        self._check_own()
+        try:
+            return self._start()
+        except StateInUseError:
+            return None
+        except SettingsError as error:
+            raise ClientError(str(error), ExitStatus.USAGE) from None
+        except LocalError as error:
+            raise ClientError(f"no node can be started here: {error}") from None
 
     async def close(self) -> None:
         """End the own node, if there is one; what it holds of unfinished downloads is kept."""
@@ -94,33 +109,55 @@ class Hosting:
             await stopped
 
     async def _find(self) -> ApiClient | None:
+        """The service that the control file names, if it proves that it is it."""
+        self._silent = ""
         control = read_control_file(self.settings.state)
         if control is None or not is_ours(control) or not is_alive(control.pid):
             return None
         client = ApiClient(self._reactor, control)
         try:
             status = await client.node()
-        except (GoneError, RefusedError):
-            return None  # left behind by a kill, and the number is another process's now
+        except OlderServiceError as error:
+            if self._owner() is not None:
+                raise ClientError(str(error)) from None
+            return None
+        except (GoneError, RefusedError) as error:
+            self._silent = str(error)  # left behind by a kill, or it starts or ends just now
+            return None
         self._heir = settings_of(status, self.settings)
         return client
 
-    async def _await_another(self, deadline: float) -> None:
-        """A moment, in which one may start again.  Raises `ClientError` when there is no hope."""
-        if not self._found or self._reactor.seconds() > deadline:
+    def _owner(self) -> int | None:
+        """Who holds the state folder: the lock alone says so, not a process id in a file."""
+        try:
+            return find_owner(self.settings.state)
+        except StorageError as error:
+            raise ClientError(
+                f"it cannot be seen whether a service runs here, so none is started: {error}"
+            ) from None
+
+    def _check_hope(self, *, late: bool) -> None:
+        """Raise `ClientError` unless a service that went away may be back in a moment."""
+        if not self._found or late:
             raise ClientError(
                 f"no service answers on {self.settings.state}: start one (twistd -n peershare), or"
                 " name the folder of the one that is meant with --state"
             )
-        await deferLater(self._reactor, _RETRY_SECONDS)
 
-    def _check_service(self) -> None:
-        """Raise `ClientError` where its API is off: there is no other way to ask a node."""
-        pid = read_no_api(self.settings.state)
-        if pid is not None and is_alive(pid):
+    def _check_service(self, owner: int, *, late: bool) -> None:
+        """Raise `ClientError` where the one that holds the folder cannot be asked: there is no
+        other way to ask a node, and no second one may run on its folder."""
+        state = self.settings.state
+        if read_no_api(state) is not None:
             raise ClientError(
-                f"the service (pid {pid}) on {self.settings.state} runs without its local API"
+                f"the service (pid {owner}) on {state} runs without its local API"
                 " (--control-port 0), so nobody can ask it anything: restart it without that option"
+            )
+        if late:
+            why = f" ({self._silent})" if self._silent else ""
+            raise ClientError(
+                f"{state} is in use by another peershare (pid {owner or 'unknown'}), which does not"
+                f" answer here{why}; stop that one first, or name another --state"
             )
 
     def _check_own(self) -> None:
@@ -133,7 +170,7 @@ class Hosting:
             )
 
     def _start(self) -> ApiClient:
-        settings = self._heir or self.settings
+        settings = self._heir or inherited(self.settings)
         node = self._make_node(settings)
         face: NodeFace = node
         control = ControlService(face, settings, self._reactor)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from peershare.client.wording import safe
 from peershare.control.controlfile import ControlFile, read_control_file
+from peershare.control.proof import Proof, is_service, new_nonce, proof_path
 from peershare.status import FINAL_STATES, DownloadState
 
 REPLY_SECONDS = 0.5
@@ -69,17 +70,28 @@ def _is_harmless(name: str) -> bool:
 
 
 def _ask(control: ControlFile, path: str, kind: type[T]) -> T:
-    """One answer.  Raises `OSError`, `HTTPException`, `ValueError`."""
+    """One answer, of whoever knows the token.  Raises `OSError`, `HTTPException`, `ValueError`."""
     parts = urlsplit(control.url)
     if parts.hostname is None or not parts.hostname.startswith("127."):
         raise ValueError("the token goes nowhere but to this machine")
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=REPLY_SECONDS)
     try:
-        headers = {"Authorization": f"Bearer {control.token}"}
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(f"HTTP {response.status}")
-        return msgspec.json.decode(response.read(_MOST_BYTES), type=kind)
+        connection.connect()
+        connection.auto_open = 0  # what is proven of a connection holds for no other one
+        nonce = new_nonce()
+        shown = _get(connection, proof_path(control.token, nonce), {}, Proof)
+        if not is_service(control.token, nonce, shown.proof):
+            raise ValueError("this is not the service that wrote the control file")
+        return _get(connection, path, {"Authorization": f"Bearer {control.token}"}, kind)
     finally:
         connection.close()
+
+
+def _get(
+    connection: http.client.HTTPConnection, path: str, headers: dict[str, str], kind: type[T]
+) -> T:
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    if response.status != 200:
+        raise ValueError(f"HTTP {response.status}")
+    return msgspec.json.decode(response.read(_MOST_BYTES), type=kind)

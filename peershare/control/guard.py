@@ -16,6 +16,7 @@ from twisted.web.http_headers import Headers
 
 from peershare.control.messages import problem
 from peershare.control.opening import Openings
+from peershare.control.proof import Proof, ProofQuery, is_client, prove
 from peershare.control.route import BYTES, JSON
 
 _HTTP_PORT = 80
@@ -51,6 +52,14 @@ class Guard:
         scheme, _, token = _only(headers, "authorization").partition(b" ")
         known = hmac.compare_digest(token.strip(), self._token)
         return known and scheme.lower() == b"bearer"
+
+    def prove(self, query: ProofQuery) -> Proof:
+        """Show that the token is known here."""
+        return prove(self._token.decode("ascii"), query.nonce)
+
+    def knows_client(self, query: ProofQuery) -> bool:
+        """Whether who asks for the proof has shown that it knows the token, too."""
+        return is_client(self._token.decode("ascii"), query.nonce, query.mac)
 
     def has_session(self, headers: Headers) -> bool:
         """Whether the request shows a session: its browser is one that the page was opened in."""

@@ -97,6 +97,12 @@ class ApiRequest(SiteRequest):
             self.upload.abort()
         super().connectionLost(reason)
 
+    def mark_known(self) -> None:
+        """Whoever asks has shown that it may: its connection is no stranger's."""
+        channel: Any = self.channel
+        if channel is not None:
+            channel.transport.mark_known()
+
     def pause_body(self) -> None:
         """Read no more of the body for now; it is not the sender who is slow."""
         channel: Any = self.channel

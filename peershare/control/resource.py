@@ -30,6 +30,7 @@ from peershare.control.pagefiles import (
     OPENED_PAGE,
     PageFile,
 )
+from peershare.control.proof import PROOF_PATH, ProofQuery
 from peershare.control.request import ApiRequest, problem_for
 from peershare.control.responding import (
     HTML_TYPE,
@@ -80,6 +81,7 @@ class ApiResource:
             "/page/{name}": self._page_file,
             "/metrics": self._metrics,
             "/healthz": self._health,
+            PROOF_PATH: self._prove,
         }
 
     # -- before the body
@@ -110,6 +112,7 @@ class ApiResource:
             self._guard.check_session(headers)
         else:
             self._guard.check(headers, changes=route.method not in _READING)
+        request.mark_known()
 
     # -- the answer
 
@@ -187,6 +190,13 @@ class ApiResource:
         node = self._node
         text = render_metrics(__version__, node.counters(), node.downloads(), self._streams.count)
         send(request, 200, METRICS_TYPE, text)
+
+    def _prove(self, request: ApiRequest) -> None:
+        query = request.route.decode_query(request.args or {})
+        assert isinstance(query, ProofQuery)
+        if self._guard.knows_client(query):
+            request.mark_known()
+        send_json(request, 200, self._guard.prove(query))
 
     def _health(self, request: ApiRequest) -> None:
         send_json(request, 200, Health())

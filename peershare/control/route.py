@@ -85,8 +85,12 @@ class Route:
         `arguments` are the parameters of the address; of several with one name the last counts.
         """
         assert self.handler is not None, "answered elsewhere"
-        query = _decode_query(arguments, self.query)
+        query = self.decode_query(arguments)
         return self.handler(api, Call(query, self.decode(body), item))
+
+    def decode_query(self, arguments: Mapping[bytes, Sequence[bytes]]) -> Struct:
+        """The parameters of the address.  Raises `ProblemError` (400)."""
+        return _decode_query(arguments, self.query)
 
     def decode(self, body: bytes) -> Struct | None:
         """A body as the Struct that it has to be.  Raises `ProblemError` (400)."""

@@ -29,6 +29,7 @@ from peershare.control.messages import (
     problem,
 )
 from peershare.control.openapi import describe
+from peershare.control.proof import PROOF_PATH, Proof, ProofQuery
 from peershare.control.route import BYTES, EVENTS, HTML, TEXT, Access, Route
 from peershare.status import (
     BlockMap,
@@ -245,6 +246,15 @@ ROUTES: tuple[Route, ...] = (
         path="/metrics",
         summary="What prometheus asks for.",
         reply_media=TEXT,
+    ),
+    Route(
+        method="GET",
+        path=PROOF_PATH,
+        summary="Proof that this node knows the token, which is not shown for it.",
+        query=ProofQuery,
+        reply=Proof,
+        problems=("bad-query",),
+        access=Access.OPEN,
     ),
     Route(
         method="GET",

@@ -12,20 +12,24 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.server import Site
 
 from peershare.control.controlfile import (
+    CONTROL_NAME,
     ControlFile,
+    keep_control_file,
     no_api,
     remove_control_file,
     write_control_file,
+    write_service_record,
 )
 from peershare.control.events import EventStreams
 from peershare.control.face import NodeFace
@@ -36,11 +40,17 @@ from peershare.control.request import ApiRequest
 from peershare.control.resource import ApiResource
 from peershare.control.uploads import Uploads
 from peershare.errors import StorageError
+from peershare.refusals import Refusals
 from peershare.settings import Settings
-from peershare.timers import Alarm
+from peershare.timers import Alarm, Periodic
 
 MAX_CONNECTIONS = 128
+# Of those that have not shown the token yet; a client shows it within a few milliseconds.
+MAX_STRANGERS = 256
+STRANGER_SECONDS = 15.0
 IDLE_SECONDS = 60.0
+# How often it is seen to that `control.json` is there.
+KEEP_SECONDS = 2.0
 # How long a stop waits for what is being read; SIGTERM has to be through within 2 s.
 STOP_SECONDS = 0.5
 
@@ -62,27 +72,90 @@ class QuietSite(Site):
         """Twisted: a request was answered."""
 
 
+class Connection(ProtocolWrapper):
+    """One connection; a stranger's until a request on it has shown the token or a session."""
+
+    factory: Connections
+
+    def mark_known(self) -> None:
+        """Whoever is there may ask."""
+        self.factory.became_known(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted: some bytes are here; those that Twisted's parser raises at end it."""
+        try:
+            super().dataReceived(data)
+        except Exception as error:
+            self.factory.parser_failed(self, error)
+
+
 class Connections(WrappingFactory):
-    """Counts the connections, and ends them."""
+    """Counts the connections, and ends them.
+
+    Any user of the machine can open some.  Those that have shown nothing yet have a bound and a
+    deadline of their own, and the oldest of them makes room for the next: they cannot keep out
+    the owner, whose first request makes its connection known.
+    """
 
     noisy = False
+    protocol = Connection
     _log = Logger()
 
     def __init__(self, site: Site, reactor: Any) -> None:
         super().__init__(site)
+        self._reactor = reactor
         self._ended: Deferred[None] | None = None
         self._alarm = Alarm(reactor)
+        self._strangers: dict[ProtocolWrapper, Alarm] = {}  # the oldest first
+        self._known: set[ProtocolWrapper] = set()
+        self._refusals = Refusals(reactor.seconds, LogLevel.warn)
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # None refuses, as IFactory says
         """Twisted: somebody connects."""
-        if len(self.protocols) >= MAX_CONNECTIONS or self._ended is not None:
-            self._log.warn("over {count} connections to the API", count=MAX_CONNECTIONS)
+        if self._ended is not None:
             return None
-        return super().buildProtocol(addr)
+        if len(self._known) >= MAX_CONNECTIONS:
+            self._note(f"over {MAX_CONNECTIONS} connections of its owner")
+            return None
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._note(f"over {MAX_STRANGERS} connections that have not shown the token")
+            self._drop(next(iter(self._strangers)))
+        connection = super().buildProtocol(addr)
+        alarm = self._strangers[connection] = Alarm(self._reactor)
+        alarm.set(STRANGER_SECONDS, self._drop, connection)
+        return connection
+
+    def became_known(self, connection: ProtocolWrapper) -> None:
+        """It has shown the token, or a session."""
+        if self._forget(connection):
+            self._known.add(connection)
+
+    def _forget(self, connection: ProtocolWrapper) -> bool:
+        """It is no stranger any more; whether it was one."""
+        alarm = self._strangers.pop(connection, None)
+        if alarm is not None:
+            alarm.clear()
+        return alarm is not None
+
+    def parser_failed(self, connection: ProtocolWrapper, error: Exception) -> None:
+        """Twisted raises at what it did not expect in a head: this is the sender's fault."""
+        if not isinstance(error, ValueError):
+            self._log.failure("a request cannot be read", failure=Failure(error))
+        self._note("a request that cannot be read", str(error)[:100])
+        connection.abortConnection()
+
+    def _drop(self, connection: ProtocolWrapper) -> None:
+        self._forget(connection)
+        connection.abortConnection()
+
+    def _note(self, reason: str, details: str = "") -> None:
+        self._refusals.note("the local API", reason, details)
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         """Twisted: one has ended."""
         super().unregisterProtocol(p)
+        self._forget(p)
+        self._known.discard(p)
         if not self.protocols:
             self._all_ended()
 
@@ -112,8 +185,12 @@ class ControlService(Service):
 
     _log = Logger()
 
-    def __init__(self, node: NodeFace, settings: Settings, reactor: Any) -> None:
+    def __init__(
+        self, node: NodeFace, settings: Settings, reactor: Any, *, remembered: bool = False
+    ) -> None:
+        """`remembered`: what this service was told holds for clients after its end, too."""
         self._node = node
+        self._remembered = remembered
         self._settings = settings
         self._reactor = reactor
         self._port: IListeningPort | None = None
@@ -122,11 +199,14 @@ class ControlService(Service):
         self._uploads: Uploads | None = None
         self._written: ControlFile | None = None
         self.control: ControlFile | None = None  # while it listens
+        self._keeping = Periodic(reactor, KEEP_SECONDS, self._keep)
+        self._kept: Deferred[Any] | None = None  # while the files are looked at
+        self._trouble = False  # it was said that the files cannot be written
 
     def startService(self) -> None:
         """Listen, unless the API is off, and write `control.json`.
 
-        A control file that cannot be written is said and no more: the peer is useful without.
+        A control file that cannot be written is tried again and again: the peer is useful without.
         """
         super().startService()
         if self._settings.control_port == 0:
@@ -164,21 +244,76 @@ class ControlService(Service):
         self._written = control
         try:
             write_control_file(self._settings.state, control)
+            if self._remembered:
+                write_service_record(self._settings)
         except StorageError as error:
-            self._log.error("the client cannot find this service: {error}", error=error)
+            self._not_written(error)
+        self._keeping.start()
+
+    def _keep(self) -> None:
+        """See that the files are there: they may be removed while it runs."""
+        if self._kept is not None or self._written is None:
+            return
+        self._kept = _in_thread(self._reactor, self._keep_files, self._written)
+        self._kept.addCallbacks(self._files_stand, lambda f: self._not_written(f.value))
+        self._kept.addBoth(lambda _: setattr(self, "_kept", None))
+
+    def _keep_files(self, control: ControlFile) -> bool:
+        """Worker: whether something had to be written."""
+        state = self._settings.state
+        anew = keep_control_file(state, control)
+        if anew and self._remembered:
+            write_service_record(self._settings)
+        return anew
+
+    def _files_stand(self, anew: bool) -> None:
+        if anew:
+            self._log.warn(
+                "{path} was not there any more, and was written again",
+                path=str(self._settings.state / CONTROL_NAME),
+            )
+        self._trouble = False
+
+    def _not_written(self, error: Exception) -> None:
+        if not self._trouble:
+            self._log.error(
+                "the client cannot find this service: {error}; it is tried again", error=error
+            )
+        self._trouble = True
 
     def stopService(self) -> Deferred[Any]:
         """Close the port and every connection; event streams are ended."""
         super().stopService()
+        self._keeping.stop()
         port, connections, uploads = self._port, self._connections, self._uploads
         written, self._written = self._written, None
         self._port = self._connections = self._uploads = self.control = None
+        if port is None or connections is None or uploads is None:
+            return Deferred.fromCoroutine(self._remove(written))
+        self._streams.close()
+        return Deferred.fromCoroutine(self._stop(written, port, connections, uploads))
+
+    async def _remove(self, written: ControlFile | None) -> None:
+        """Remove the control file, once nobody is writing it any more."""
+        if self._kept is not None:
+            await self._kept
         if written is not None:
             remove_control_file(self._settings.state, written)
-        if port is None or connections is None or uploads is None:
-            return succeed(None)
-        self._streams.close()
-        return Deferred.fromCoroutine(_stop(port, connections, uploads))
+
+    async def _stop(
+        self,
+        written: ControlFile | None,
+        port: IListeningPort,
+        connections: Connections,
+        uploads: Uploads,
+    ) -> None:
+        await self._remove(written)
+        stopped = port.stopListening()
+        given_up = uploads.close()
+        await connections.end_all()
+        await given_up
+        if stopped is not None:
+            await stopped
 
     def _address(self) -> str:
         """The first own address if that is a loopback one, so that peers can share a machine."""
@@ -208,12 +343,3 @@ class ControlService(Service):
 def _in_thread(reactor: Any, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
     """Run it where it may wait for the disk."""
     return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
-
-
-async def _stop(port: IListeningPort, connections: Connections, uploads: Uploads) -> None:
-    stopped = port.stopListening()
-    given_up = uploads.close()
-    await connections.end_all()
-    await given_up
-    if stopped is not None:
-        await stopped

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -12,7 +14,9 @@ from peershare.client.api import ApiClient, RefusedError
 from peershare.client.asking import Asker
 from peershare.client.feed import SILENCE_SECONDS, EventFeed
 from peershare.client.outcome import ClientError, ExitStatus, GoneError
+from peershare.client.proven import OlderServiceError, UnprovenError
 from peershare.control.controlfile import ControlFile
+from peershare.control.proof import prove
 from peershare.errors import (
     AmbiguousContentError,
     AmbiguousNameError,
@@ -24,6 +28,39 @@ from peershare.status import ContentsChanged, DownloadState, Event, Limits, Node
 from tests.client.doubles import until
 from tests.control.fake_node import a_choice, a_content, a_download, a_result
 from tests.control.http import ADDRESS, ServiceTestCase
+
+
+class Saying(Factory):
+    """Answers one question with what it was made with, and hangs up."""
+
+    noisy = False
+    port = 0
+
+    def __init__(self, data: bytes, token: str | None) -> None:
+        self.data = data
+        self.token = token
+        self.received: list[bytes] = []
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return SayingProtocol(self)
+
+
+class SayingProtocol(Protocol):
+    def __init__(self, factory: Saying) -> None:
+        self.said = factory
+        self.proven = False
+
+    def dataReceived(self, asked: bytes) -> None:
+        transport: Any = self.transport
+        self.said.received.append(asked)
+        if self.said.token is not None and not self.proven:
+            self.proven = True
+            nonce = parse_qs(urlsplit(asked.split(b" ")[1]).query)[b"nonce"][0].decode()
+            body = msgspec.json.encode(prove(self.said.token, nonce))
+            transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            return
+        transport.write(self.said.data)
+        transport.loseConnection()
 
 
 class CallsTests(ServiceTestCase):
@@ -112,10 +149,10 @@ class CallsTests(ServiceTestCase):
         raise AssertionError("it was not refused")
 
     async def test_wrong_token(self) -> None:
-        """Another service's token is refused, not mistaken for a service that is gone."""
+        """A service that does not know our token is not ours, and never sees it."""
         stranger = ApiClient(reactor, ControlFile(self.control.url, "x", 1))
-        failure = await self.assertFailure(self.later(stranger.node()), RefusedError)
-        self.assertEqual(failure.http_status, 401)
+        await self.assertFailure(self.later(stranger.node()), UnprovenError)
+        self.assertEqual(self.node.asked, [])
 
     async def test_nobody_there(self) -> None:
         """Where nobody listens the service is gone."""
@@ -160,17 +197,52 @@ class CallsTests(ServiceTestCase):
         self.assertNotIsInstance(failure, GoneError)
         self.assertIn("one version", str(failure))
 
+    async def test_impostor(self) -> None:
+        """Whoever has the port and not the token is believed nothing, and sent nothing."""
+        impostor = self.listen(b"", None)
+        proof = msgspec.json.encode(prove("guessed", "0" * 64))
+        echo = b'{"proof":"' + 64 * b"0" + b'"}'
+        for body in (proof, echo, b"{}", b"[]", b"", b"\xff"):
+            impostor.data = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            failure = await self.asked(impostor)
+            self.assertIsInstance(failure, UnprovenError, body)
+            self.assertNotIsInstance(failure, OlderServiceError)
+            self.assertIn("another program", str(failure))
+        for data in (
+            b"HTTP/1.1 200 OK\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n",
+            b"SSH-2.0-x\r\n\r\n",
+            20_000 * b"x",
+        ):
+            impostor.data = data
+            self.assertIsInstance(await self.asked(impostor), UnprovenError, data[:60])
+        self.assertNotIn(b"secret-token", b"".join(impostor.received))
+        self.assertNotIn(b"uthorization", b"".join(impostor.received))
+
+    async def test_older_service(self) -> None:
+        """One of a former version cannot prove anything: it is to be restarted."""
+        for status in (b"401 Unauthorized", b"404 Not Found"):
+            older = self.listen(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n\r\n", None)
+            failure = await self.asked(older)
+            self.assertIsInstance(failure, OlderServiceError)
+            self.assertIn("restart it", str(failure))
+
     async def answered(self, data: bytes) -> BaseException:
-        """What becomes of a question to a service that says just this."""
+        """What becomes of a question to a service that proves itself, and then says just this."""
+        return await self.asked(self.listen(data, "secret-token"))
 
-        class Saying(Protocol):
-            def dataReceived(self, asked: bytes) -> None:
-                self.transport.write(data)
-                self.transport.loseConnection()
-
-        port = reactor.listenTCP(0, Factory.forProtocol(Saying), interface=ADDRESS)
+    def listen(self, data: bytes, token: str | None) -> Saying:
+        """Somebody who answers with this; before that with a proof, where he knows a token."""
+        factory = Saying(data, token)
+        port = reactor.listenTCP(0, factory, interface=ADDRESS)
         self.addCleanup(port.stopListening)
-        client = ApiClient(reactor, ControlFile(f"http://{ADDRESS}:{port.getHost().port}", "t", 1))
+        factory.port = port.getHost().port
+        return factory
+
+    async def asked(self, who: Saying) -> BaseException:
+        control = ControlFile(f"http://{ADDRESS}:{who.port}", "secret-token", 1)
+        client = ApiClient(reactor, control)
         return await self.assertFailure(self.later(client.node()), ClientError)
 
     def later(self, coroutine: Any) -> Deferred[Any]:

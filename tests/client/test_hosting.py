@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace as replace_struct
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,8 +20,9 @@ from peershare.client.outcome import ClientError, ExitStatus
 from peershare.control.controlfile import ControlFile, no_api, write_control_file
 from peershare.control.server import ControlService
 from peershare.errors import SettingsError, StorageError
-from peershare.settings import Settings
+from peershare.settings import Settings, default_share
 from peershare.state import StateLock
+from tests.client.test_api import Saying
 from tests.control.fake_node import FakeNode
 
 
@@ -28,6 +31,7 @@ class OwnNode(FakeNode, Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self.settings = settings
         self.lock = StateLock(settings.state)
 
     def stopService(self) -> None:
@@ -80,6 +84,7 @@ class HostingTests(TestCase):
         service = ControlService(FakeNode(), settings, reactor)
         service.startService()
         self.addCleanup(service.stopService)
+        self.addCleanup(StateLock(self.state).release)
         error = await self.fails()
         self.assertIn(f"pid {os.getpid()}", str(error))
         self.assertIn("--control-port 0", str(error))
@@ -215,6 +220,70 @@ class HostingTests(TestCase):
             raise error
 
         return make
+
+    async def test_impostor(self) -> None:
+        """Whoever has the port of a killed service, and its process id, decides nothing."""
+        self.state.mkdir(mode=0o700)
+        stranger = FakeNode()
+        elsewhere = replace(self.settings, state=self.state / "elsewhere")
+        elsewhere.state.mkdir()
+        service = ControlService(stranger, elsewhere, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        assert service.control is not None
+        write_control_file(self.state, replace_struct(service.control, token="ours"))
+        hosting = self.hosting()
+        client = await hosting.connect()
+        self.assertTrue(hosting.is_own)
+        self.assertNotEqual(client.url, service.control.url)
+        self.assertEqual(stranger.asked, [])
+        self.assertEqual([node.settings for node in self.made], [self.settings])
+
+    async def test_older_service(self) -> None:
+        """A service of a former version that holds the folder is named, and no node made."""
+        self.addCleanup(StateLock(self.state).release)
+        factory = Saying(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n", None)
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}"
+        write_control_file(self.state, ControlFile(url, "x", os.getpid()))
+        self.assertIn("restart it", str(await self.fails()))
+        self.assertEqual(self.made, [])
+
+    async def test_lock_that_cannot_be_seen(self) -> None:
+        """Where the system cannot say whether a service runs, none is begun beside it."""
+        self.state.mkdir(mode=0o700)
+        (self.state / "lock").symlink_to("elsewhere")
+        self.assertIn("cannot be seen", str(await self.fails()))
+        self.assertEqual(self.made, [])
+
+    async def test_last_service(self) -> None:
+        """After the end of a service a client's own node keeps to its network and folder."""
+        self.state.mkdir(mode=0o700)
+        told = Settings(
+            share=Path(os.fsdecode(b"/tmp/\xff")),
+            state=self.state,
+            addresses=(IPv4Address("127.0.0.77"),),
+            broadcasts=(IPv4Address("127.255.255.255"),),
+            tcp_port=5_100,
+            control_port=None,
+            classic=False,
+            upload_limit_bytes_per_second=5_000.0,
+        )
+        service = ControlService(FakeNode(), told, reactor, remembered=True)
+        service.startService()
+        await service.stopService()
+        self.settings = Settings(share=default_share(), state=self.state, control_port=None)
+        hosting = self.hosting()
+        await hosting.connect()
+        self.assertEqual([node.settings for node in self.made], [told])
+        await hosting.close()
+        named = (IPv4Address("127.0.0.78"),)
+        self.settings = replace(self.settings, addresses=named, share=self.state / "mine")
+        await self.hosting().connect()
+        settings = self.made[-1].settings
+        self.assertEqual((settings.addresses, settings.broadcasts), (named, ()))
+        self.assertEqual((settings.share, settings.tcp_port), (self.state / "mine", 5_100))
 
     async def test_heir(self) -> None:
         """Who goes on for a service that went away keeps to its folder, network and limits."""

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import os
+import shutil
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
 
+from peershare.control import controlfile
 from peershare.control.controlfile import (
     ControlFile,
+    keep_control_file,
     no_api,
     read_control_file,
     read_no_api,
     remove_control_file,
     write_control_file,
 )
-from peershare.control.server import IDLE_SECONDS, MAX_CONNECTIONS, ControlService
+from peershare.control.server import (
+    MAX_CONNECTIONS,
+    MAX_STRANGERS,
+    STRANGER_SECONDS,
+    Connections,
+    ControlService,
+    QuietSite,
+)
 from peershare.settings import Settings
 from tests.control.fake_node import FakeNode
 from tests.control.http import ServiceTestCase, mode_of
@@ -47,6 +61,43 @@ class ServiceTests(ServiceTestCase):
         write_control_file(self.state, other)
         await self.service.stopService()
         self.assertEqual(read_control_file(self.state), other)
+
+    async def test_written_again(self) -> None:
+        """A file that is removed while it runs, with its folder, is there again soon."""
+        self.service._keeping._seconds = 0.05
+        for remove in (
+            lambda: (self.state / "control.json").unlink(),
+            lambda: (self.state / "control.json").write_bytes(b"{torn"),
+            lambda: shutil.rmtree(self.state),
+        ):
+            self.service._keeping.start()
+            remove()
+            while read_control_file(self.state) != self.control:
+                await deferLater(reactor, 0.02)
+        self.assertEqual(mode_of(self.state / "control.json"), 0o600)
+
+    async def test_written_until_it_stands(self) -> None:
+        """One that cannot be written at first is tried again."""
+        await self.service.stopService()
+        shutil.rmtree(self.state)
+        self.state.write_bytes(b"in the way")
+        self.service.startService()
+        self.service._keeping._seconds = 0.05
+        self.service._keeping.start()
+        await deferLater(reactor, 0.2)
+        self.state.unlink()
+        while read_control_file(self.state) != self.service.control:
+            await deferLater(reactor, 0.02)
+
+    async def test_another_owner(self) -> None:
+        """A folder that another process owns by now has that one's file, and keeps it."""
+        other = ControlFile("http://127.0.0.1:1", "x", 1)
+        write_control_file(self.state, other)
+        self.patch(controlfile, "find_owner", lambda _: os.getpid() + 1)
+        self.assertFalse(keep_control_file(self.state, self.control))
+        self.assertEqual(read_control_file(self.state), other)
+        self.patch(controlfile, "find_owner", lambda _: os.getpid())
+        self.assertTrue(keep_control_file(self.state, self.control))
 
     async def test_stop_ends_idle_connections(self) -> None:
         """A connection that is kept open does not keep the service."""
@@ -139,23 +190,67 @@ class PortTests(TestCase):
         self.assertFalse((state / "control.json").exists())
 
 
-class IdleTests(SynchronousTestCase):
-    def test_idle_connections(self) -> None:
-        """A connection on which nothing is asked for a minute is closed."""
-        state = Path(self.mktemp())
-        state.mkdir()
-        clock = MemoryReactorClock()
-        service = ControlService(FakeNode(), Settings(share=state / "s", state=state), clock)
-        service.startService()
-        self.assertEqual(clock.tcpServers[0][0], 5002)
-        wire = clock.tcpServers[0][1].buildProtocol(None)
+class ConnectionTests(SynchronousTestCase):
+    """What connections to the API may do to each other: any user of the machine can open some."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.connections = Connections(QuietSite(Resource(), reactor=self.clock), self.clock)
+
+    def connect(self) -> tuple[Any, StringTransport]:
+        wire = self.connections.buildProtocol(None)
+        assert wire is not None
         transport = StringTransport()
         wire.makeConnection(transport)
-        wire.dataReceived(b"GET /api/node HTTP/1.1\r\nhost: ")
-        clock.advance(IDLE_SECONDS - 1)
-        self.assertFalse(transport.disconnecting)
-        clock.advance(1)
-        self.assertTrue(transport.disconnecting)
+        return wire, transport
+
+    def test_stranger(self) -> None:
+        """One that shows no token has an absolute deadline, however it trickles."""
+        wire, transport = self.connect()
+        for _ in range(int(STRANGER_SECONDS) - 1):
+            wire.dataReceived(b"G")
+            self.clock.advance(1)
+        self.assertFalse(transport.disconnected)
+        wire.dataReceived(b"E")
+        self.clock.advance(1)
+        self.assertTrue(transport.disconnected)
+
+    def test_known(self) -> None:
+        """One that has shown it stays."""
+        wire, transport = self.connect()
+        wire.mark_known()
+        self.clock.advance(STRANGER_SECONDS)
+        self.assertFalse(transport.disconnected)
+
+    def test_owner_is_let_in(self) -> None:
+        """However many idle ones there are: the oldest stranger makes room, and no known one."""
+        known, kept = self.connect()
+        known.mark_known()
+        strangers = [self.connect()[1] for _ in range(MAX_STRANGERS)]
+        _, owner = self.connect()
+        self.assertEqual(
+            [t.disconnected for t in strangers], [True] + [False] * (len(strangers) - 1)
+        )
+        self.assertFalse(owner.disconnected)
+        self.assertFalse(kept.disconnected)
+
+    def test_log(self) -> None:
+        """A flood of them is not a flood of lines."""
+        with capturedLogs() as captured:
+            for _ in range(20 * MAX_STRANGERS):
+                self.connect()
+        self.assertLess(len(captured), 50)
+
+    def test_heads_that_cannot_be_read(self) -> None:
+        """They end their connection; no traceback, and few lines however many there are."""
+        heads = (b"Content-Length: " + b"9" * 5_000, b"Content-Length: \xd9\xa3")
+        with capturedLogs() as captured:
+            for number in range(400):
+                wire, transport = self.connect()
+                wire.dataReceived(b"GET / HTTP/1.1\r\n" + heads[number % 2] + b"\r\n\r\n")
+                self.assertTrue(transport.disconnected or transport.disconnecting)
+        self.assertLess(len(captured), 50)
+        self.assertEqual([event for event in captured if "log_failure" in event], [])
 
 
 class UnwritableTests(TestCase):

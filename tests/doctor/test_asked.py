@@ -18,11 +18,11 @@ from twisted.trial.unittest import TestCase
 
 from peershare.control.controlfile import ControlFile, no_api, write_control_file
 from peershare.control.server import ControlService
-from peershare.doctor.evidence import Holder, ServiceState
+from peershare.doctor.evidence import ServiceState
 from peershare.doctor.probing import asked
 from peershare.doctor.probing.asked import Found, arrivals_of, find_service
 from peershare.settings import Settings
-from peershare.state import make_private_folder
+from peershare.state import StateLock, make_private_folder
 from peershare.status import NodeStatus
 from tests.control.fake_node import FakeNode, a_peer, an_entry
 from tests.doctor.test_probing import free_ports
@@ -120,7 +120,7 @@ class FindTests(ServiceTestCase):
     async def test_silent(self) -> None:
         """It is there, takes the connection, and does not answer."""
         self.patch(asked, "ANSWER_SECONDS", 0.1)
-        self.patch(asked, "holder_of", lambda pid: Holder(pid, "twistd", peershare=True))
+        self.hold()
         factory = Factory.forProtocol(Protocol)
         factory.noisy = False
         port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -130,26 +130,25 @@ class FindTests(ServiceTestCase):
         self.assertEqual((found.service.state, found.client), (ServiceState.SILENT, None))
 
     async def test_hidden(self) -> None:
-        """The folder is held by a peershare that has no control file."""
+        """The folder is held, and there is no control file; a number in it alone holds nothing."""
         (self.state / "lock").write_text(f"{os.getpid()}\n")
-        self.assertIs((await self.find()).service.state, ServiceState.NONE, "it is another program")
-        self.patch(asked, "holder_of", lambda pid: Holder(pid, "twistd", peershare=True))
-        found = await self.find()
-        self.assertEqual(
-            (found.service.state, found.service.pid), (ServiceState.HIDDEN, os.getpid())
-        )
-        (self.state / "lock").write_text("../../etc\n")
         self.assertIs((await self.find()).service.state, ServiceState.NONE)
+        self.hold()
+        service = (await self.find()).service
+        self.assertEqual((service.state, service.pid), (ServiceState.HIDDEN, os.getpid()))
 
     async def test_without_an_api(self) -> None:
         """It says so in its control file; that of one that was killed is left behind."""
         write_control_file(self.state, no_api(os.getpid()))
-        found = await self.find()
-        self.assertEqual(
-            (found.service.state, found.service.pid), (ServiceState.HIDDEN, os.getpid())
-        )
-        write_control_file(self.state, no_api(self.gone()))
         self.assertIs((await self.find()).service.state, ServiceState.STALE)
+        self.hold()
+        service = (await self.find()).service
+        self.assertEqual((service.state, service.pid), (ServiceState.HIDDEN, os.getpid()))
+
+    def hold(self) -> None:
+        """Be the service of the folder."""
+        lock = StateLock(self.state)
+        self.addCleanup(lock.release)
 
     async def test_exposed(self) -> None:
         """A control file that others can read is told of, in whatever state."""

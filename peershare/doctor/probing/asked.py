@@ -5,8 +5,6 @@ It never starts one.  Not for: listening without a service (`asking`).
 
 from __future__ import annotations
 
-import os
-import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +13,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import deferLater
 
-from peershare.client.api import ApiClient, RefusedError
+from peershare.client.api import ApiClient
 from peershare.client.hosting import is_alive, is_ours, settings_of
 from peershare.client.outcome import ClientError
 from peershare.control.controlfile import CONTROL_NAME, ControlFile, read_control_file, read_no_api
 from peershare.doctor.evidence import Arrivals, Peer, Service, ServiceState
-from peershare.doctor.probing.holders import holder_of
+from peershare.errors import StorageError
 from peershare.settings import Settings
-from peershare.state import LOCK_NAME
+from peershare.state import find_owner
 from peershare.status import HistoryEntry, NodeStatus, PeerStatus
 
 ANSWER_SECONDS = 5.0
@@ -43,16 +41,19 @@ async def find_service(reactor: Any, settings: Settings) -> Found:
     """The service on our state folder, without starting one."""
     control = read_control_file(settings.state)
     exposed = _is_exposed(settings.state)
+    owner = _owner_of(settings.state)
     if control is None:
-        return Found(replace(_without_api(settings.state), exposed=exposed), settings)
-    if not is_ours(control) or not is_alive(control.pid):
-        return Found(Service(ServiceState.STALE, control.pid, exposed=exposed), settings)
+        return Found(replace(_without_api(settings.state, owner), exposed=exposed), settings)
+    stale = Service(ServiceState.STALE, control.pid, exposed=exposed)
+    if not is_ours(control) or (owner is None and not is_alive(control.pid)):
+        return Found(stale, settings)
     client = ApiClient(reactor, control)
     try:
         asked = Deferred.fromCoroutine(client.node())
         status = await asked.addTimeout(ANSWER_SECONDS, reactor)
     except (ClientError, TimeoutError) as error:
-        return Found(_silent(control, error, exposed=exposed), settings)
+        silent = _silent(control, error, exposed=exposed)
+        return Found(stale if owner is None else silent, settings)
     return Found(_running(status, exposed=exposed), _holding(status, settings), client)
 
 
@@ -74,31 +75,24 @@ def _is_exposed(state: Path) -> bool:
         return False
 
 
-def _without_api(state: Path) -> Service:
-    """What there is where no control file tells of an API."""
-    pid = read_no_api(state)
-    if pid is not None:
-        return Service(ServiceState.HIDDEN if is_alive(pid) else ServiceState.STALE, pid)
-    owner = _owner_of(state)
-    return Service(ServiceState.HIDDEN if owner else ServiceState.NONE, owner)
-
-
-def _owner_of(state: Path) -> int:
-    """The process that the lock of the folder names, if it is there and is one of ours; or 0."""
+def _owner_of(state: Path) -> int | None:
+    """Who holds the folder, 0 for one that has not said its number; None if nobody does."""
     try:
-        text = (state / LOCK_NAME).read_text(encoding="ascii", errors="replace")[:32].strip()
-    except OSError:
-        return 0
-    pid = int(text) if re.fullmatch(r"\d{1,9}", text) else 0
-    return pid if pid and holder_of(pid).peershare else 0
+        return find_owner(state)
+    except StorageError:
+        return None
+
+
+def _without_api(state: Path, owner: int | None) -> Service:
+    """What there is where no control file tells of an API."""
+    if owner is not None:
+        return Service(ServiceState.HIDDEN, owner)
+    left = read_no_api(state)
+    return Service(ServiceState.NONE) if left is None else Service(ServiceState.STALE, left)
 
 
 def _silent(control: ControlFile, error: Exception, *, exposed: bool) -> Service:
-    """One whose number another process may have by now."""
-    if isinstance(error, RefusedError) and not holder_of(control.pid).peershare:
-        return Service(ServiceState.STALE, control.pid, exposed=exposed)
-    if not holder_of(control.pid).peershare and os.access("/proc", os.R_OK):
-        return Service(ServiceState.STALE, control.pid, exposed=exposed)
+    """The folder is held, and nobody proves that it is the service."""
     detail = str(error) if isinstance(error, ClientError) else f"not within {ANSWER_SECONDS:.0f} s"
     return Service(ServiceState.SILENT, control.pid, exposed=exposed, detail=detail)
 
