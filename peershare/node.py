@@ -178,6 +178,14 @@ class Node(MultiService):
         """Every download of this run."""
         return self._parts.downloader.pictures()
 
+    def download(self, identifier: str) -> DownloadStatus:
+        """One of them.  Raises `UnknownDownloadError`."""
+        return self._parts.downloader.shown(identifier)
+
+    def download_ids(self) -> tuple[str, ...]:
+        """The ids of all of them, of those that are over last."""
+        return self._parts.downloader.identifiers()
+
     def block_map(self, identifier: str) -> BlockMap:
         """Which blocks of a download are here, and from whom.  Raises `UnknownDownloadError`."""
         return self._parts.downloader.block_map(identifier)

@@ -17,6 +17,7 @@ from peershare.content.names import display
 from peershare.control.face import NodeFace
 from peershare.control.messages import (
     ContentsQuery,
+    DownloadsQuery,
     HistoryQuery,
     NoQuery,
     Nothing,
@@ -28,7 +29,7 @@ from peershare.control.messages import (
     problem,
     problem_of,
 )
-from peershare.errors import LocalError, UnknownDownloadError
+from peershare.errors import LocalError
 from peershare.guest.status import GuestStatus, GuestUpload
 from peershare.status import (
     BlockMap,
@@ -86,16 +87,14 @@ class Api:
         """Who is on the network."""
         return self._node.peers()
 
-    def downloads(self, call: Plain) -> tuple[DownloadStatus, ...]:
-        """Every download of this run."""
-        return self._node.downloads()
+    def downloads(self, call: Call[DownloadsQuery, None]) -> tuple[DownloadStatus, ...]:
+        """The downloads of this run."""
+        query = call.query
+        return self._node.downloads()[query.offset : query.offset + query.limit]
 
     def download(self, call: Plain) -> DownloadStatus:
         """One download."""
-        for status in self._node.downloads():
-            if status.id == call.item:
-                return status
-        raise UnknownDownloadError(f"there is no download {display(call.item)}")
+        return self._node.download(call.item)
 
     def block_map(self, call: Plain) -> BlockMap:
         """Which blocks of a download are here."""

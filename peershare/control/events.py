@@ -1,17 +1,19 @@
 r"""The event stream: server-sent events of what happens in the node.
 
-A stream begins with a `download` event for every current download; then each `Event` follows as
-it happens, named by its tag (`download`, `notice`, `contents`, `node`), the JSON of the Struct as
-data, and a comment every 15 s so that both sides see that the other lives.
+A stream begins with a `download` event for every current download, those that are over last; then
+each `Event` follows as it happens, named by its tag (`download`, `notice`, `contents`, `node`), the
+JSON of the Struct as data, and a comment every 15 s so that both sides see that the other lives.
 
-A reader that does not read never slows the node: while its connection is full, only the newest
-picture of each download is kept for it, and one with over 256 KiB of backlog is dropped.
+A reader that does not read never slows the node: nothing is written while its connection is full,
+and what waits for it is which downloads changed, not their pictures, which are made as they leave.
+So a beginning of any length is sent at the pace of its reader; one that leaves over 256 KiB of
+other events unread is dropped.
 Not for: deciding what is an event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -23,14 +25,25 @@ from zope.interface import implementer
 
 from peershare.control.face import NodeFace
 from peershare.control.messages import problem
-from peershare.status import ContentsChanged, DownloadChanged, Event, NodeChanged
+from peershare.errors import UnknownDownloadError
+from peershare.status import (
+    FINAL_STATES,
+    ContentsChanged,
+    DownloadChanged,
+    DownloadStatus,
+    Event,
+    NodeChanged,
+)
 from peershare.timers import Periodic
 
 HEARTBEAT_SECONDS = 15.0
 MAX_BACKLOG_BYTES = 256 * 1024
+# Downloads whose picture waits for a reader.
+MAX_BACKLOG_DOWNLOADS = 100_000
 # Each is a connection and a backlog; nobody has more windows open than this.
 MAX_READERS = 32
 
+_DOWNLOAD = "download "  # before its id, the key of a download
 _TAGS = {DownloadChanged: b"download", ContentsChanged: b"contents", NodeChanged: b"node"}
 
 
@@ -46,28 +59,62 @@ class EventReader:
 
     _log = Logger()
 
-    def __init__(self, request: Request, over: Callable[[EventReader], None]) -> None:
-        """`over` is called once, when the reader has gone or was dropped."""
+    def __init__(
+        self,
+        request: Request,
+        picture: Callable[[str], DownloadStatus],
+        over: Callable[[EventReader], None],
+    ) -> None:
+        """`picture(id)` is that of a download now, it raises `UnknownDownloadError`.
+
+        `over` is called once, when the reader has gone or was dropped.
+        """
         self._request = request
+        self._picture = picture
         self._over = over
         self._paused = False
         self._ended = False
-        self._backlog: dict[object, bytes] = {}
+        # what is to be written, in this order: an event as it stands in the stream, or, under its
+        # id, a download: what it looks like is asked when its turn has come, unless it is over
+        self._backlog: dict[str | int, bytes] = {}
+        self._downloads: dict[str, DownloadStatus | None] = {}
         self._backlog_bytes = 0
         gone: Deferred[None] = request.notifyFinish()
         gone.addBoth(lambda _: self._end())
         request.registerProducer(self, True)
 
-    def send(self, key: object, data: bytes) -> None:
+    def begin(self, identifiers: Iterable[str]) -> None:
+        """Write the pictures of these downloads, as fast as they are read."""
+        for identifier in identifiers:
+            self._backlog[_DOWNLOAD + identifier] = b""
+            self._downloads[identifier] = None
+        self._write_on()
+
+    def send(self, key: str | int, data: bytes) -> None:
         """Write it; or keep it for later, in the place of what has the same key."""
         if self._ended:
             return
-        if not self._paused:
+        if not self._paused and not self._backlog:
             self._request.write(data)
             return
         self._backlog_bytes += len(data) - len(self._backlog.pop(key, b""))
         self._backlog[key] = data
         if self._backlog_bytes > MAX_BACKLOG_BYTES:
+            self._log.warn("a reader of the event stream does not read: it is dropped")
+            self.drop()
+
+    def send_download(self, status: DownloadStatus, data: bytes) -> None:
+        """The same for a download, `data` being its picture as it stands in the stream."""
+        if self._ended:
+            return
+        if not self._paused and not self._backlog:
+            self._request.write(data)
+            return
+        key = _DOWNLOAD + status.id
+        self._backlog.pop(key, None)
+        self._backlog[key] = b""
+        self._downloads[status.id] = status if status.state in FINAL_STATES else None
+        if len(self._downloads) > MAX_BACKLOG_DOWNLOADS:
             self._log.warn("a reader of the event stream does not read: it is dropped")
             self.drop()
 
@@ -96,10 +143,7 @@ class EventReader:
     def resumeProducing(self) -> None:
         """Twisted: the connection takes bytes again."""
         self._paused = False
-        backlog, self._backlog = self._backlog, {}
-        self._backlog_bytes = 0
-        if backlog and not self._ended:
-            self._request.write(b"".join(backlog.values()))
+        self._write_on()
 
     def stopProducing(self) -> None:
         """Twisted: the connection is gone."""
@@ -109,7 +153,26 @@ class EventReader:
         if not self._ended:
             self._ended = True
             self._backlog.clear()
+            self._downloads.clear()
             self._over(self)
+
+    def _write_on(self) -> None:
+        """Write what waits, until the connection is full."""
+        while self._backlog and not self._paused and not self._ended:
+            key = next(iter(self._backlog))
+            data = self._backlog.pop(key)
+            self._backlog_bytes -= len(data)
+            data = data or self._encoded(str(key).removeprefix(_DOWNLOAD))
+            if data:
+                self._request.write(data)
+
+    def _encoded(self, identifier: str) -> bytes:
+        """The picture of a download now; nothing if it is forgotten."""
+        status = self._downloads.pop(identifier)
+        try:
+            return encode_event(DownloadChanged(status or self._picture(identifier)))
+        except UnknownDownloadError:
+            return b""
 
 
 class EventStreams:
@@ -130,11 +193,10 @@ class EventStreams:
             self._stop_observing = self._node.observe(self._tell)
             self._heart.start()
         request.setHeader(b"content-type", b"text/event-stream")
-        reader = EventReader(request, self._over)
+        reader = EventReader(request, self._node.download, self._over)
         self._readers.append(reader)
         request.write(b": peershare events\n\n")
-        for status in self._node.downloads():
-            reader.send(("download", status.id), encode_event(DownloadChanged(status)))
+        reader.begin(self._node.download_ids())
 
     @property
     def count(self) -> int:
@@ -148,18 +210,16 @@ class EventStreams:
 
     def _tell(self, event: Event) -> None:
         data = encode_event(event)
-        key = self._key(event)
         for reader in tuple(self._readers):
-            reader.send(key, data)
+            if isinstance(event, DownloadChanged):
+                reader.send_download(event.download, data)
+            else:
+                reader.send(self._key(event), data)
 
-    def _key(self, event: Event) -> object:
+    def _key(self, event: Event) -> str | int:
         """Events of one key replace each other in a backlog; every notice has its own."""
-        if isinstance(event, DownloadChanged):
-            return ("download", event.download.id)
-        if isinstance(event, ContentsChanged):
-            return "contents"
-        if isinstance(event, NodeChanged):
-            return "node"
+        if isinstance(event, ContentsChanged | NodeChanged):
+            return type(event).__name__
         self._told += 1
         return self._told
 

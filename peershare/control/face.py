@@ -80,6 +80,12 @@ class NodeFace(Protocol):
     def downloads(self) -> tuple[DownloadStatus, ...]:
         """Every download of this run."""
 
+    def download(self, identifier: str, /) -> DownloadStatus:
+        """One of them.  Raises `UnknownDownloadError`."""
+
+    def download_ids(self) -> tuple[str, ...]:
+        """The ids of all of them, of those that are over last."""
+
     def block_map(self, identifier: str, /) -> BlockMap:
         """Which blocks of a download are here, and from whom.  Raises `UnknownDownloadError`."""
 

@@ -29,6 +29,7 @@ MAX_TEXT_LENGTH = 8_192
 DEFAULT_HISTORY = 100
 MAX_HISTORY = 10_000
 MAX_CONTENTS = 1_000_000
+MAX_DOWNLOADS = 10_000
 
 _Text = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_LENGTH)]
@@ -59,6 +60,17 @@ class ContentsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     limit: Annotated[int, Meta(description="At most so many.", ge=1, le=MAX_CONTENTS)] = (
         MAX_CONTENTS
+    )
+
+
+class DownloadsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """The parameters of GET /api/downloads."""
+
+    offset: Annotated[
+        int, Meta(description="So many are left out first.", ge=0, le=MAX_CONTENTS)
+    ] = 0
+    limit: Annotated[int, Meta(description="At most so many.", ge=1, le=MAX_DOWNLOADS)] = (
+        MAX_DOWNLOADS
     )
 
 

@@ -16,6 +16,7 @@ from peershare.control.api import Api
 from peershare.control.guestroutes import GUEST_ROUTES
 from peershare.control.messages import (
     ContentsQuery,
+    DownloadsQuery,
     Health,
     HistoryQuery,
     Nothing,
@@ -79,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
         path="/api/downloads",
         summary="Every download of this run.",
         handler=Api.downloads,
+        query=DownloadsQuery,
         reply=tuple[DownloadStatus, ...],
     ),
     Route(

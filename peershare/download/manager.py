@@ -178,6 +178,17 @@ class Downloader(Service):
         """Every download of this run, oldest first."""
         return (*self._roster.complete.values(), *map(self._picture, self._roster))
 
+    def shown(self, identifier: str) -> DownloadStatus:
+        """One of them.  Raises `UnknownDownloadError`."""
+        found = self._roster.find(identifier)
+        return self._picture(found) if isinstance(found, Entry) else found
+
+    def identifiers(self) -> tuple[str, ...]:
+        """The ids of all of them: first of what goes on, then of what is over, the newest first."""
+        over = [entry.download.id for entry in self._roster if entry.over]
+        going_on = [entry.download.id for entry in self._roster if not entry.over]
+        return (*going_on, *reversed(over), *reversed(tuple(self._roster.complete)))
+
     def block_map(self, identifier: str) -> BlockMap:
         """Which blocks are here, and from whom.  Raises `UnknownDownloadError`."""
         return self._roster.block_map(identifier)

@@ -263,6 +263,14 @@ class FakeNode:
     def downloads(self) -> tuple[DownloadStatus, ...]:
         return tuple(self.started.values())
 
+    def download(self, identifier: str) -> DownloadStatus:
+        if identifier not in self.started:
+            raise UnknownDownloadError(f"there is no download {display(identifier)}")
+        return self.started[identifier]
+
+    def download_ids(self) -> tuple[str, ...]:
+        return tuple(self.started)
+
     def history(
         self, limit: int, since: float | None = None, direction: str = ""
     ) -> tuple[HistoryEntry, ...]:

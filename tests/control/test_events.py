@@ -21,6 +21,7 @@ from peershare.status import (
     ContentsChanged,
     DownloadChanged,
     DownloadState,
+    DownloadStatus,
     Event,
     NodeChanged,
     Notice,
@@ -160,9 +161,10 @@ class StreamTests(ServiceTestCase):
 
 
 class FakeRequest:
-    """A request whose connection is full from the start."""
+    """A request whose connection is full once it has taken so many bytes, and then some more."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: float = float("inf")) -> None:
+        self.room = room
         self.written = b""
         self.dropped = False
         self.channel = self
@@ -182,6 +184,18 @@ class FakeRequest:
 
     def write(self, data: bytes) -> None:
         self.written += data
+        self.room -= len(data)
+        if self.room <= 0:
+            self.producer.pauseProducing()
+
+    def read(self, room: float) -> list[DownloadStatus]:
+        """The downloads that were written; there is room for so many bytes now."""
+        written, self.written, self.room = self.written, b"", room
+        self.producer.resumeProducing()
+        events = (
+            msgspec.json.decode(e.data, type=Event) for e in EventStreamDecoder().feed(written)
+        )
+        return [event.download for event in events if isinstance(event, DownloadChanged)]
 
     def abortConnection(self) -> None:
         self.dropped = True
@@ -248,3 +262,41 @@ class EventStreamsTests(SynchronousTestCase):
         found = EventStreamDecoder().feed(self.request.written[before:])
         self.assertEqual([event.name for event in found], ["notice", "download"])
         self.assertIn(b'"done"', found[1].data)
+
+    def test_beginning_is_as_long_as_it_may(self) -> None:
+        """A reader of 10,000 downloads is sent no more than it reads, and is not dropped."""
+        names = [str(number) for number in range(10_000)]
+        self.node.started = {name: a_download(name, name * 50) for name in names}
+        request = FakeRequest(room=65_536)
+        self.streams.open(request)
+        found: list[DownloadStatus] = []
+        while len(found) < len(names):
+            self.assertLess(len(request.written), 2 * 65_536)
+            self.assertFalse(request.dropped)
+            found += request.read(65_536)
+        self.assertEqual([status.id for status in found], names)
+
+    def test_pictures_of_many_downloads_are_made_as_they_leave(self) -> None:
+        """All change again and again for a slow reader: it is told each once, as it is then."""
+        for number in range(2_000):
+            self.node.start_download(f"forest{number}", None)
+        request = FakeRequest(room=1)
+        self.streams.open(request)
+        for received in range(5):
+            for identifier in self.node.download_ids():
+                self.node.change(identifier, received=received)
+        self.assertFalse(request.dropped)
+        request.read(float("inf"))
+        found = request.read(float("inf"))
+        self.assertEqual(len(found), 2_000)
+        self.assertEqual({status.received for status in found}, {4})
+
+    def test_end_of_a_forgotten_download(self) -> None:
+        """A slow reader is told how a download ended, although the node has forgotten it since."""
+        self.node.start_download("forest", None)
+        self.request.producer.pauseProducing()
+        self.node.change("1", state=DownloadState.DONE)
+        self.node.started.clear()
+        self.request.written = b""
+        self.request.producer.resumeProducing()
+        self.assertIn(b'"done"', self.request.written)
