@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -71,18 +71,18 @@ class Node(MultiService):
         index: Index,
         *,
         resume: bool,
-        hashing: HashingPool | None = None,
+        pools: Sequence[HashingPool] = (),
     ) -> None:
         """`resume`: go on by itself with the downloads that a former run had not finished.
 
-        `hashing` is the pool that lives as long as the node does, where there is one.
+        `pools` live as long as the node does; they are stopped in this order.
         """
         super().__init__()
         self.settings = settings
         self._world = world
         self._reactor = world.reactor
         self._lock = lock
-        self._hashing = hashing
+        self._pools = pools
         self._pid = os.getpid()
         self._news = News(world.reactor.seconds)
         parts = self._parts = make_parts(
@@ -92,7 +92,7 @@ class Node(MultiService):
         self._contents = ContentsList(parts)
         self._offering = Offering(world, parts.library)
         self._metering = Metering(world.reactor, lambda: overview.totals(parts), self._look)
-        self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_for_room)
+        self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_at_disks)
         self._keeping = Periodic(world.reactor, _KEEP_SECONDS, self._keep_lock)
         self._lock_problem = ""
         self._free_bytes = 0
@@ -112,8 +112,9 @@ class Node(MultiService):
         if os.getpid() != self._pid:
             parts.index.reopen()
             self._lock.claim()
-        if self._hashing is not None:
-            self._hashing.start()
+        for pool in self._pools:
+            pool.start()
+        parts.index.start(self._reactor, self._world.records)
         if self.settings.classic:
             parts.discovery.open()
         super().startService()
@@ -125,7 +126,7 @@ class Node(MultiService):
         self._metering.start()
         self._room.start()
         self._keeping.start()
-        self._look_for_room()
+        self._look_at_disks()
         first_scan = parts.library.first_scan.addCallback(lambda _: say_hello(self.settings, parts))
         first_scan.addErrback(lambda f: self._log.failure("saying hello failed", failure=f))
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -147,10 +148,10 @@ class Node(MultiService):
         try:
             await stopping
         finally:
-            if self._hashing is not None:
-                await self._hashing.stop()
             self._parts.dictionary_file.close()
-            self._parts.index.close()
+            await self._parts.index.close()
+            for pool in self._pools:
+                await pool.stop()
             self._lock.release()
 
     # -- what people ask (see `control`)
@@ -281,8 +282,9 @@ class Node(MultiService):
             busy = parts.downloader.busy or any(map(any, status.rates[-1:]))
             self._news.node(status, busy=busy)
 
-    def _look_for_room(self) -> None:
-        """Ask how much is free: in a worker, for a disk may be far away."""
+    def _look_at_disks(self) -> None:
+        """Ask how much is free: in a worker, for a disk may be far away; is the index there?"""
+        self._parts.index.look()
         asked = self._world.workers(free_bytes, self.settings.share)
         asked.addCallback(partial(setattr, self, "_free_bytes"))
         asked.addErrback(lambda f: self._log.failure("looking for room failed", failure=f))
@@ -328,7 +330,7 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
     except BaseException:
         lock.release()
         raise
-    hashing = HashingPool(reactor)
+    hashing, recorder = HashingPool(reactor), HashingPool(reactor, 1)
     world = World(
         reactor=reactor,
         workers=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
@@ -336,5 +338,6 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
         wall_clock=time.time,
         random=SystemRandom(),  # what it gives must not be guessed: see `wire.beacon.Nonces`
         interfaces=read_interfaces,
+        recorder=recorder,
     )
-    return Node(settings, world, lock, index, resume=resume, hashing=hashing)
+    return Node(settings, world, lock, index, resume=resume, pools=(hashing, recorder))

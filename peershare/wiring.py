@@ -54,6 +54,12 @@ class World:
     random: Random
     interfaces: Callable[[], Iterable[Interface]]
     watch: bool = True  # False: the share folder is scanned by the clock alone
+    recorder: Workers | None = None  # one thread, for what is written into the state folder
+
+    @property
+    def records(self) -> Workers:
+        """The recorder, or where there is none the workers, which must keep their order then."""
+        return self.recorder or self.workers
 
 
 @dataclass(frozen=True)

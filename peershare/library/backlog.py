@@ -1,8 +1,8 @@
 """The backlog: files whose content id is not known yet, looked up or hashed in the background.
 
 What was hashed before is found in the index; the rest is hashed smallest first, large files one
-after another beside the small ones, so that neither waits for the other.  A file counts as hashed
-once that is remembered.  What cannot be read or remembered is tried again after the next scan.
+after another beside the small ones, so that neither waits for the other.  What cannot be read is
+tried again after the next scan.
 Not for: what is done with the ids.
 """
 
@@ -23,7 +23,7 @@ from peershare.errors import StorageError
 from peershare.library.entries import SharedFile, Workers
 from peershare.library.filehash import SLICE_BYTES, Hashed, Wanted, hash_files, hash_large
 from peershare.library.files import Identity
-from peershare.library.hashes import HashStore
+from peershare.library.hashes import HashStore, Known
 from peershare.library.hashing import HashingStoppedError
 
 # So many small files are one task, and so many ids are taken in before others have their turn.
@@ -44,13 +44,13 @@ class Backlog:
         workers: Workers,
         hashers: Workers,
         store: HashStore,
-        known: Callable[[list[tuple[SharedFile, str]]], None],
+        known: Callable[[list[tuple[SharedFile, Known]]], None],
         problem: Callable[[SharedFile, str], None],
         rescan: Callable[[], None],
     ) -> None:
-        """Called are `known` with files and their ids, `problem` with a file and why it cannot be
+        """Called are `known` with files and what they hash to, `problem` with a file and why.
 
-        read, and `rescan` when one is not what the last scan saw.
+        And `rescan` when a file is not what the last scan saw.
         """
         self._reactor = reactor
         self._workers = workers
@@ -64,7 +64,6 @@ class Backlog:
         self._small: list[tuple[int, str]] = []  # heaps of what is to be hashed: size, key
         self._large: list[tuple[int, str]] = []
         self._failed: dict[str, SharedFile] = {}
-        self._unsaved: dict[str, tuple[SharedFile, Manifest]] = {}
         self._disk_failed = False
         self._lanes: dict[str, Deferred[None]] = {}
         self._to_prune = 0  # files until that is done
@@ -99,18 +98,14 @@ class Backlog:
             self._new[file.key] = file
 
     def add_hashed(self, file: SharedFile, manifest: Manifest) -> None:
-        """This is what it hashes to: remember it.  `go_on` is to follow."""
+        """This is what it hashes to: remember it."""
         self.discard(file.key)
-        self._unsaved[file.key] = (file, manifest)
+        self._store.save([(file.identity, manifest)])
 
     def discard(self, key: str) -> None:
         """It is not wanted any more."""
-        for where in (self._files, self._new, self._failed, self._unsaved):
+        for where in (self._files, self._new, self._failed):
             where.pop(key, None)
-
-    def unsaved(self, key: str) -> Manifest | None:
-        """The manifest of a file that could not be remembered yet."""
-        return self._unsaved[key][1] if key in self._unsaved else None
 
     def scanned(self, present: Callable[[], Collection[Identity]]) -> None:
         """The folder was scanned: try again what failed.
@@ -131,7 +126,7 @@ class Backlog:
         """See that everything that is to be done is being done."""
         if self._new:
             self._run("look up", self._look_up)
-        if self._small or self._unsaved:
+        if self._small:
             self._run("small", self._hash_small)
         if self._large:
             self._run("large", self._hash_large)
@@ -157,7 +152,7 @@ class Backlog:
             new, self._new = self._new, {}
             wanted = [file.identity for file in new.values()]
             try:
-                found: dict[Identity, str] = await self._workers(self._store.find, wanted)
+                found: dict[Identity, Known] = await self._workers(self._store.find, wanted)
             except StorageError as error:
                 self._say(error)
                 found = {}
@@ -168,22 +163,22 @@ class Backlog:
                 self._take_in(files[start : start + _SLICE_FILES], found)
             self.go_on()
 
-    def _take_in(self, files: Iterable[SharedFile], found: dict[Identity, str]) -> None:
-        known: list[tuple[SharedFile, str]] = []
+    def _take_in(self, files: Iterable[SharedFile], found: dict[Identity, Known]) -> None:
+        known: list[tuple[SharedFile, Known]] = []
         for file in files:
-            content = found.get(file.identity)
+            hashed = found.get(file.identity)
             if self._files.get(file.key) is not file:
                 continue
-            if content is None:
+            if hashed is None:
                 self._push(file)
             else:
                 del self._files[file.key]
-                known.append((file, content))
+                known.append((file, hashed))
         if known:
             self._known(known)
 
     async def _hash_small(self) -> None:
-        while await self._save() and (batch := self._next_batch()):
+        while batch := self._next_batch():
             wanted = [Wanted(file.path, file.identity) for file in batch]
             with self._trying(batch):
                 self._take(batch, await self._hashers(hash_files, wanted, self.ended))
@@ -193,8 +188,6 @@ class Backlog:
             wanted = Wanted(file.path, file.identity)
             with self._trying([file]):
                 self._take([file], [await hash_large(self._hashers, wanted, self.ended)])
-            if not await self._save():
-                return
 
     @contextmanager
     def _trying(self, files: list[SharedFile]) -> Iterator[None]:
@@ -232,46 +225,29 @@ class Backlog:
     def _take(self, files: list[SharedFile], results: list[Hashed]) -> None:
         """Take over what became of files that were to be hashed."""
         changed = False
+        known: list[tuple[SharedFile, Known]] = []
         for file, result in zip(files, results, strict=True):
             if self._files.get(file.key) is not file:
                 continue  # it is another one by now
             if result.manifest is not None:
-                self._unsaved[file.key] = (file, result.manifest)
+                del self._files[file.key]
+                known.append((file, Known(result.manifest.content_id, result.manifest)))
                 continue
             self._failed[file.key] = file
             if result.problem:
                 self._problem(file, result.problem)
             else:
                 changed = not self.stopped
+        if known:
+            self._store.save([(file.identity, hashed.manifest) for file, hashed in known])
+            self._to_prune -= len(known)
+            self._known(known)
         if changed:
             self._rescan()
 
-    async def _save(self) -> bool:
-        """Remember what was hashed; False if the disk fails."""
-        saving = list(self._unsaved.values())
-        if not saving:
-            return True
-        rows = [(file.identity, manifest) for file, manifest in saving]
-        try:
-            await self._workers(self._store.save, rows)
-        except StorageError as error:
-            self._say(error)
-            return False
-        self._disk_failed = False
-        self._to_prune -= len(rows)
-        known: list[tuple[SharedFile, str]] = []
-        for file, manifest in saving:
-            if self._unsaved.get(file.key) == (file, manifest):
-                del self._unsaved[file.key]
-                if self._files.pop(file.key, None) is not None:
-                    known.append((file, manifest.content_id))
-        if known:
-            self._known(known)
-        return True
-
     async def _prune(self, present: Collection[Identity]) -> None:
         try:
-            await self._workers(self._store.prune, present)
+            self._store.forget(await self._workers(self._store.forgettable, present))
         except StorageError as error:
             self._say(error)
 

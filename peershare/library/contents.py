@@ -11,15 +11,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from peershare.content.blocks import MAX_CONTENT_BYTES
 from peershare.content.manifest import Manifest
 from peershare.content.names import file_name_problem
-from peershare.errors import StorageError
 from peershare.library.backlog import Backlog
 from peershare.library.entries import ContentHandle, SharedFile, Workers
 from peershare.library.files import Identity
+from peershare.library.hashes import Known
 from peershare.library.index import Index
 from peershare.library.remarks import Remarks
 from peershare.timers import Alarm
@@ -31,8 +30,6 @@ _TELL_SECONDS = 1.0
 
 class Contents:
     """Files by their keys, parts by theirs; `changed` is called when the catalogue is another."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -46,13 +43,15 @@ class Contents:
     ) -> None:
         """`rescan` is called when a file is not what the last scan saw."""
         self._reactor = reactor
-        self._index = index
+        self._hashes = index.hashes
+        index.on_rewritten(self._remember)
         self._remarks = remarks
         self._changed = changed
         self._backlog = Backlog(
             reactor, workers, hashers, index.hashes, self._known, self._unoffered, rescan
         )
         self._files: dict[str, SharedFile] = {}
+        self._manifests: dict[str, Manifest] = {}  # of the files that are hashed
         self._parts: dict[str, ContentHandle] = {}
         self._entries: dict[str, CatalogueEntry] = {}
         self._not_offered: dict[str, str] = {}  # why, by key
@@ -98,30 +97,11 @@ class Contents:
         part = None
         for key in self._keys(content):
             part = self._parts.get(key, part)
-            if key not in self._files:
-                continue
-            file, manifest = self._files[key], self._manifest(key, content)
-            if manifest is not None:
-                name = self._entries[key].name
+            if key in self._manifests:
+                file, name = self._files[key], self._entries[key].name
+                manifest = self._manifests[key]
                 return ContentHandle(content, name, file.path, file.identity, manifest, None)
         return part
-
-    def _manifest(self, key: str, content: str) -> Manifest | None:
-        unsaved = self._backlog.unsaved(key)
-        if unsaved is not None:
-            return unsaved
-        try:
-            manifest = self._index.manifest(content)
-        except StorageError as error:
-            self._log.warn("{error}", error=error)
-            return None
-        if manifest is None:  # the index has lost it
-            file = self._files[key]
-            self.remove(key)
-            self._files[key] = file
-            self._backlog.add(file, anew=True)
-            self._backlog.go_on()
-        return manifest
 
     # -- what comes and goes
 
@@ -139,6 +119,7 @@ class Contents:
             self._backlog.add(file)
         else:
             self._backlog.add_hashed(file, manifest)
+            self._manifests[file.key] = manifest
             self._enter(file.key, CatalogueEntry(name, file.size, manifest.content_id, True))
 
     def set_part(self, key: str, part: ContentHandle) -> None:
@@ -151,6 +132,7 @@ class Contents:
         """A file or part is gone."""
         self._backlog.discard(key)
         self._files.pop(key, None)
+        self._manifests.pop(key, None)
         self._parts.pop(key, None)
         self._offerable(key)
         entry = self._entries.pop(key, None)
@@ -202,13 +184,19 @@ class Contents:
 
     # -- what the backlog tells
 
-    def _known(self, files: list[tuple[SharedFile, str]]) -> None:
-        for file, content in files:
+    def _known(self, files: list[tuple[SharedFile, Known]]) -> None:
+        for file, (content, manifest) in files:
             name = self._name(file) or ""
+            self._manifests[file.key] = manifest
             self._offerable(file.key)
             self._enter(file.key, CatalogueEntry(name, file.size, content, True))
         if not self._backlog.stopped:
             self._tell()
+
+    def _remember(self) -> None:
+        """The index has lost what the files hash to."""
+        files, manifests = self._files, self._manifests
+        self._hashes.save([(files[key].identity, m) for key, m in manifests.items()])
 
     def _unoffered(self, file: SharedFile, reason: str) -> None:
         self._not_offered[file.key] = reason

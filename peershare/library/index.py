@@ -1,32 +1,52 @@
 """The index: what must be remembered over restarts, in SQLite.
 
 Stems (which file is told under which classic name), downloads, the chunks that were read to
-their end, manifests.  It is never trusted over the bytes: a chunk counts after a restart only if
-it still hashes to what is recorded.  A damaged index is set aside as `.bad` and a new one is
-begun; it is never taken for a first run (hostile world, 20).
-Not for: touching files, nor for what they hash to (hashes).
+their end, manifests.  All of it but the hashes of files is in memory, too: what is asked is
+answered from there, and a change counts at once and is written by one thread, together with
+whatever else has come meanwhile.  `flushed` says when it is durable, for whoever must not answer
+before that.  Trouble is waited for; an index that is damaged or gone is written anew.
+It is never trusted over the bytes: a chunk counts after a restart only if it still hashes to what
+is recorded.  Not for: touching files, nor for what they hash to (hashes).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from peershare.content.manifest import Manifest
 from peershare.errors import StorageError
-from peershare.library.files import Identity, storage_errors
+from peershare.library.entries import Workers
+from peershare.library.files import Identity
 from peershare.library.hashes import HashStore
-from peershare.library.schema import prepare, restored, stored
+from peershare.library.indexfile import Change, IndexBusyError, IndexFile, IndexLostError
+from peershare.library.schema import restored, stored
+from peershare.timers import Alarm
 
 INDEX_NAME = "index.sqlite"
-# what two downloads cannot have in common
-_WISH = "name = ? AND folder = ? AND content IS ?"
+# So many downloads that have ended are remembered, the newest ones; history is in the logs.
+MOST_FINISHED = 5_000
+# After trouble the index is tried again so soon, and less and less often.
+_RETRY_SECONDS, _MOST_RETRY_SECONDS = 0.25, 5.0
+
+_ADD_STEM = "INSERT OR REPLACE INTO stems (key, stem) VALUES (?, ?)"
+_ADD_DOWNLOAD = (
+    "INSERT OR REPLACE INTO downloads (id, name, folder, wanted, chunk_size, path, device, inode,"
+    " size, mtime_ns, content, paused) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_DROP_DOWNLOAD = "DELETE FROM downloads WHERE id = ?"
+_ADD_CHUNK = "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)"
+_ADD_MANIFEST = "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)"
+
+_Wish = tuple[str, str, str | None]  # what two downloads cannot have in common
 
 
 class ChunkRecord(Struct, frozen=True):
@@ -53,230 +73,425 @@ class DownloadRecord(Struct, frozen=True, kw_only=True):
     paused: bool = False  # by the user
 
 
+def at_once(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    """Workers that do it now: before there is a reactor."""
+    return maybeDeferred(function, *arguments)
+
+
 class Index:
-    """The open index.  Methods raise `StorageError` if the disk fails."""
+    """The open index.
+
+    Changes count at once and are written soon; what cannot be written is kept and tried again,
+    and `problem` says so.  After `close` they raise `StorageError`.
+    """
 
     _log = Logger()
 
     def __init__(self, folder: Path) -> None:
         """Open or make it in the state folder.  Raises `StorageError`."""
         self.path = folder / INDEX_NAME
-        self.was_damaged = False
-        self.hashes = HashStore(self.path)
-        try:
-            self._connection = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _looks_damaged(error):
-                raise StorageError(f"{self.path}: cannot open the index: {error}") from None
-            self._set_aside(error)
-            with self._errors():
-                self._connection = self._open()
+        self.hashes = HashStore(self.path, self._change)
+        self._file = IndexFile(self.path)
+        self._workers: Workers = at_once
+        self._alarm: Alarm | None = None
+        self._queue: list[Change] = []
+        self._writing = False
+        self._rewriting = False  # all of it is to be written, into a new file
+        self._closed = False
+        self._delay = _RETRY_SECONDS
+        self._waiting: list[Deferred[None]] = []  # for what is in the queue
+        self._idle: list[Deferred[None]] = []  # for the writer to pause
+        self._on_rewritten: list[Callable[[], None]] = []
+        self._trouble = ""
+        self._lost = self._file.open(self._load)
+        self.was_damaged = bool(self._lost)
 
-    def close(self) -> None:
-        """Close it; nothing is lost, every change was committed."""
-        self._connection.close()
+    def start(self, reactor: Any, workers: Workers) -> None:
+        """From now on have changes written by `workers`, which must keep their order."""
+        self._alarm = Alarm(reactor)
+        self._workers = workers
+
+    @property
+    def problem(self) -> str:
+        """One sentence while something is wrong with it, and if it was lost before this run."""
+        return self._trouble or self._lost
+
+    def on_rewritten(self, callback: Callable[[], None]) -> None:
+        """Call this when the file was lost and made anew, for what is only in the file."""
+        self._on_rewritten.append(callback)
+
+    def look(self) -> None:
+        """See that the file is still there and whole; to be called now and then."""
+        if not self._closed:
+            self._change("", [])
+
+    def flushed(self) -> Deferred[None]:
+        """Fires when every change so far is durable; fails with `StorageError` if it never is."""
+        if not self._queue and not self._writing:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def close(self) -> Deferred[None]:
+        """Write what is to be written and close it; fires when that is done.
+
+        What cannot be written now is lost, which is logged.  May be called twice.
+        """
+        if self._closed:
+            return succeed(None)
+        self._closed = True
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        if self._alarm is not None:
+            self._alarm.clear()
+        await self._rested()
+        if self._queue or self._trouble:
+            self._write()
+            await self._rested()
+        end = self._file.disconnect if self._trouble else self._file.close
+        try:
+            await self._workers(end)
+        except StorageError as error:
+            self._log.warn("{error}", error=error)
+        if self._queue:
+            self._log.error(
+                "{path}: {count} changes could not be written and are lost",
+                path=str(self.path),
+                count=len(self._queue),
+            )
+        for waiting in self._waiting:
+            waiting.errback(StorageError(f"{self.path}: the service was stopped"))
+        self._waiting.clear()
+
+    def abandon(self) -> None:
+        """Let go of the file as a process that is killed does."""
+        self._closed = True
+        self._file.disconnect()
 
     def reopen(self) -> None:
-        """Open it anew: a connection must not be carried over a fork."""
-        self._connection.close()
-        with self._errors():
-            self._connection = self._open()
+        """Open it anew: a connection must not be carried over a fork.  Raises `StorageError`."""
+        self._closed = False
+        self._file.reopen()
 
     # -- stems
 
     def stems(self) -> dict[str, str]:
         """Every stem by its key, in the order of assignment."""
-        with self._errors():
-            rows = self._connection.execute("SELECT key, stem FROM stems ORDER BY place")
-            return dict(rows.fetchall())
+        return {key: stem for stem, key in self._key_of.items()}
 
     def add_stems(self, stems: dict[str, str]) -> None:
-        """Remember new stems, in this order."""
-        with self._errors(), self._connection:
-            self._connection.executemany(
-                "INSERT INTO stems (key, stem) VALUES (?, ?)", stems.items()
-            )
+        """Remember new stems, in this order.  Raises `StorageError` if one is taken."""
+        taken = next((stem for stem in stems.values() if stem in self._key_of), None)
+        if taken is not None:
+            raise StorageError(f"{self.path}: the stem {taken} is taken")
+        self._stems.update(stems)
+        self._key_of.update((stem, key) for key, stem in stems.items())
+        self._change(_ADD_STEM, list(stems.items()))
 
     def drop_stems(self, keys: list[str]) -> None:
         """These keys have no stem any more."""
-        with self._errors(), self._connection:
-            self._connection.executemany(
-                "DELETE FROM stems WHERE key = ?", [(key,) for key in keys]
-            )
+        for key in keys:
+            self._key_of.pop(self._stems.pop(key, ""), None)
+        self._change("DELETE FROM stems WHERE key = ?", [(key,) for key in keys])
 
     def rename_stem(self, key: str, new_key: str) -> None:
         """A part became a file: its stem stays what it was told under."""
-        with self._errors(), self._connection:
-            self._connection.execute("DELETE FROM stems WHERE key = ?", (new_key,))
-            self._connection.execute("UPDATE stems SET key = ? WHERE key = ?", (new_key, key))
+        stem = self._stems.pop(key, None)
+        if stem is None:
+            return
+        self._key_of.pop(self._stems.pop(new_key, ""), None)
+        self._stems[new_key] = stem
+        self._key_of[stem] = new_key
+        self._change("DELETE FROM stems WHERE key = ?", [(new_key,)])
+        self._change("UPDATE stems SET key = ? WHERE key = ?", [(new_key, key)])
 
     # -- downloads
 
     def downloads(self) -> tuple[DownloadRecord, ...]:
         """Every download, oldest first."""
-        with self._errors():
-            rows = self._connection.execute("SELECT * FROM downloads ORDER BY id").fetchall()
-            return tuple(self._record(row) for row in rows)
+        return tuple(self._downloads.values())
+
+    def download(self, download: int) -> DownloadRecord | None:
+        """The download of this id, if it is remembered."""
+        return self._downloads.get(download)
 
     def find_download(
         self, name: str, folder: Path, content: str | None = None
     ) -> DownloadRecord | None:
         """The download of this name (and content id, or by none) into this folder, if any."""
-        with self._errors():
-            row = self._connection.execute(
-                f"SELECT * FROM downloads WHERE {_WISH}", (name, str(folder), content)
-            ).fetchone()
-            return None if row is None else self._record(row)
+        found = self._wishes.get((name, str(folder), content))
+        return None if found is None else self._downloads[found]
 
     def add_download(self, name: str, folder: Path, content: str | None = None) -> DownloadRecord:
         """Begin to remember a download; a former one of the same wish is forgotten."""
-        wish = (name, str(folder), content)
-        with self._errors(), self._connection:
-            self._connection.execute(f"DELETE FROM downloads WHERE {_WISH}", wish)
-            row = self._connection.execute(
-                "INSERT INTO downloads (name, folder, content, wanted) VALUES (?, ?, ?, 1)"
-                " RETURNING *",
-                wish,
-            ).fetchone()
-            return self._record(row)
+        self._forget(self._wishes.get((name, str(folder), content)))
+        self._last_id += 1
+        record = DownloadRecord(
+            id=self._last_id,
+            name=name,
+            folder=str(folder),
+            wanted=True,
+            chunk_size=None,
+            path=None,
+            identity=None,
+            chunks=(),
+            content=content,
+        )
+        self._put(record)
+        self._change(_ADD_DOWNLOAD, [_row(record)])
+        return record
 
     def set_content(self, download: int, name: str, content: str) -> DownloadRecord:
         """By which name and content id it is fetched from now on.
 
         Another download of the same wish is forgotten.
         """
-        with self._errors(), self._connection:
-            self._connection.execute(
-                "DELETE FROM downloads WHERE id <> ?1 AND name = ?2 AND content IS ?3"
-                " AND folder = (SELECT folder FROM downloads WHERE id = ?1)",
-                (download, name, content),
-            )
-            row = self._connection.execute(
-                "UPDATE downloads SET name = ?, content = ? WHERE id = ? RETURNING *",
-                (name, content, download),
-            ).fetchone()
-            return self._record(row)
+        record = self._downloads.get(download)
+        other = None if record is None else self._wishes.get((name, record.folder, content))
+        if other != download:
+            self._forget(other)
+        changed = self._set(download, name=name, content=content)
+        if changed is None:
+            raise StorageError(f"{self.path}: there is no download {download} any more")
+        return changed
 
     def set_wanted(self, download: int, wanted: bool, *, paused: bool = False) -> None:
         """Whether it is there again after a restart, and goes on by itself or is `paused`."""
-        statement = "UPDATE downloads SET wanted = ?, paused = ? WHERE id = ?"
-        self._update(statement, wanted, paused, download)
+        self._set(download, wanted=wanted, paused=paused)
 
     def set_chunk_size(self, download: int, chunk_size: int | None) -> None:
         """What its chunk size is taken for."""
-        self._update("UPDATE downloads SET chunk_size = ? WHERE id = ?", chunk_size, download)
+        self._set(download, chunk_size=chunk_size)
 
     def add_chunk(self, download: int, chunk: ChunkRecord) -> None:
         """A chunk is on the disk."""
-        self._update(
-            "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)",
-            *(download, chunk.number, chunk.length, chunk.digest, chunk.source),
-        )
+        record = self._downloads.get(download)
+        if record is None:
+            return
+        chunks = {known.number: known for known in record.chunks} | {chunk.number: chunk}
+        ordered = tuple(chunks[number] for number in sorted(chunks))
+        self._downloads[download] = replace(record, chunks=ordered)
+        self._change(_ADD_CHUNK, [_chunk_row(download, chunk)])
 
     def drop_chunks(self, download: int, numbers: tuple[int, ...]) -> None:
         """These chunks do not count any more."""
-        with self._errors(), self._connection:
-            self._connection.executemany(
-                "DELETE FROM chunks WHERE download = ? AND number = ?",
-                [(download, number) for number in numbers],
-            )
+        record = self._downloads.get(download)
+        if record is None:
+            return
+        chunks = tuple(chunk for chunk in record.chunks if chunk.number not in numbers)
+        self._downloads[download] = replace(record, chunks=chunks)
+        self._change(
+            "DELETE FROM chunks WHERE download = ? AND number = ?",
+            [(download, number) for number in numbers],
+        )
 
     def finish(self, download: int, path: Path, identity: Identity) -> None:
         """The final file is there."""
-        self._update(
-            "UPDATE downloads SET wanted = 0, path = ?, device = ?, inode = ?, size = ?,"
-            " mtime_ns = ? WHERE id = ?",
-            *(str(path), *stored(identity), download),
-        )
+        if self._set(download, wanted=False, path=str(path), identity=identity) is None:
+            return
+        finished = self._finished
+        finished.pop(download, None)
+        finished[download] = None
+        while len(finished) > MOST_FINISHED:
+            self._forget(next(iter(finished)))
 
     # -- manifests
 
     def save_manifest(self, manifest: Manifest) -> None:
         """Remember the manifest of a content for as long as a download or a file has that id."""
-        self._update(
-            "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)",
-            *(manifest.content_id, manifest.size, manifest.digests),
-        )
+        content = manifest.content_id
+        if content in self._manifests:
+            return
+        self._manifests[content] = manifest
+        self._change(_ADD_MANIFEST, [(content, manifest.size, manifest.digests)])
 
     def manifest(self, content: str) -> Manifest | None:
-        """The manifest of a content id, if it is remembered."""
-        with self._errors():
-            row = self._connection.execute(
-                "SELECT size, digests FROM manifests WHERE content = ?", (content,)
-            ).fetchone()
-        return None if row is None else Manifest(*row)
+        """The manifest of a content that is being downloaded, if it is remembered."""
+        return self._manifests.get(content)
 
-    # -- below
+    # -- in memory
 
-    def _update(self, statement: str, *values: object) -> None:
-        with self._errors(), self._connection:
-            self._connection.execute(statement, values)
-
-    def _record(self, row: sqlite3.Row) -> DownloadRecord:
-        chunks = self._connection.execute(
-            "SELECT number, length, digest, source FROM chunks WHERE download = ? ORDER BY number",
-            (row["id"],),
+    def _load(self, connection: sqlite3.Connection) -> None:
+        """Read all of it.  Raises `sqlite3.Error`, and ValueError or TypeError for odd rows."""
+        rows = connection.execute("SELECT key, stem FROM stems ORDER BY place")
+        self._stems: dict[str, str] = {row[0]: row[1] for row in rows}
+        self._key_of = {stem: key for key, stem in self._stems.items()}  # in the order of places
+        chunks: dict[int, list[ChunkRecord]] = {}
+        for download, *chunk in connection.execute(
+            "SELECT download, number, length, digest, source FROM chunks ORDER BY number"
+        ):
+            chunks.setdefault(download, []).append(ChunkRecord(*chunk))
+        self._downloads: dict[int, DownloadRecord] = {}
+        self._wishes: dict[_Wish, int] = {}
+        self._finished: dict[int, None] = {}  # the ids of those that have ended, oldest first
+        for row in connection.execute("SELECT * FROM downloads ORDER BY id"):
+            self._put(_record(row, tuple(chunks.get(row["id"], ()))))
+        last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'downloads'")
+        self._last_id: int = max([*self._downloads, *(row[0] for row in last), 0])
+        rows = connection.execute(
+            "SELECT content, size, digests FROM manifests"
+            " WHERE content IN (SELECT content FROM downloads WHERE path IS NULL)"
         )
-        done = row["path"] is not None
-        return DownloadRecord(
-            id=row["id"],
-            name=row["name"],
-            folder=row["folder"],
-            wanted=bool(row["wanted"]),
-            chunk_size=row["chunk_size"],
-            path=row["path"],
-            identity=restored(row["device"], row["inode"], row["size"], row["mtime_ns"])
-            if done
-            else None,
-            chunks=tuple(ChunkRecord(*chunk) for chunk in chunks),
-            content=row["content"],
-            paused=bool(row["paused"]),
+        self._manifests = {row[0]: Manifest(row[1], row[2]) for row in rows}
+
+    def _put(self, record: DownloadRecord) -> None:
+        self._downloads[record.id] = record
+        self._wishes[_wish(record)] = record.id
+        if record.path is not None:
+            self._finished[record.id] = None
+
+    def _set(self, download: int, **values: Any) -> DownloadRecord | None:
+        """Change a record; None if it is forgotten already."""
+        before = self._downloads.get(download)
+        if before is None:
+            return None
+        record = self._downloads[download] = replace(before, **values)
+        if self._wishes.get(_wish(before)) == download:
+            del self._wishes[_wish(before)]
+        self._wishes[_wish(record)] = download
+        if record.path is not None and record.content is not None:
+            self._manifests.pop(record.content, None)
+        columns = _row(record)
+        self._change(
+            "UPDATE downloads SET name = ?, folder = ?, wanted = ?, chunk_size = ?, path = ?,"
+            " device = ?, inode = ?, size = ?, mtime_ns = ?, content = ?, paused = ? WHERE id = ?",
+            [(*columns[1:], columns[0])],
         )
+        return record
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(f"{self.path}: the index cannot be used: {error}") from error
+    def _forget(self, download: int | None) -> None:
+        record = None if download is None else self._downloads.pop(download, None)
+        if record is not None:
+            self._wishes.pop(_wish(record), None)
+            self._finished.pop(record.id, None)
+            self._change(_DROP_DOWNLOAD, [(record.id,)])
 
-    def _open(self) -> sqlite3.Connection:
-        with storage_errors(self.path, "open the index"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(self.path, flags, 0o600))
-        connection = sqlite3.connect(self.path, timeout=1.0)
-        try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            prepare(connection)
-            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if result != "ok":
-                raise sqlite3.DatabaseError(result)
-            connection.execute("PRAGMA foreign_keys = ON")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _everything(self) -> list[Change]:
+        """What it takes to write all that is in memory into an empty file."""
+        records = self._downloads.values()
+        chunks = [_chunk_row(record.id, chunk) for record in records for chunk in record.chunks]
+        manifests = [(content, m.size, m.digests) for content, m in self._manifests.items()]
+        return [
+            (_ADD_STEM, [(key, stem) for stem, key in self._key_of.items()]),
+            (_ADD_DOWNLOAD, [_row(record) for record in records]),
+            (_ADD_CHUNK, chunks),
+            (_ADD_MANIFEST, manifests),
+            ("DELETE FROM sqlite_sequence WHERE name = 'downloads'", [()]),
+            ("INSERT INTO sqlite_sequence VALUES ('downloads', ?)", [(self._last_id,)]),
+        ]
 
-    def _set_aside(self, error: Exception) -> None:
-        bad = self.path.with_name(self.path.name + ".bad")
-        self._log.error(
-            "{path} is damaged ({error}): it is kept as {bad}, a new one is made from the files",
-            path=str(self.path),
-            error=error,
-            bad=bad.name,
-        )
-        self.was_damaged = True
-        try:
-            self.path.replace(bad)
-        except OSError as failed:
-            raise StorageError(f"{self.path}: cannot be set aside: {failed.strerror}") from None
-        for suffix in ("-wal", "-shm"):
-            with suppress(OSError):
-                self.path.with_name(self.path.name + suffix).unlink()
+    # -- writing
+
+    def _change(self, statement: str, rows: list[Any]) -> None:
+        """Have a change written."""
+        if self._closed:
+            raise StorageError(f"{self.path}: the index cannot be used: it is closed")
+        if rows:
+            self._queue.append((statement, rows))
+        if self._alarm is None or self._alarm.due is None:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what is in the queue, unless that is being done."""
+        if self._writing:
+            return
+        self._writing = True
+        batch, self._queue = self._queue, []
+        waiting, self._waiting = self._waiting, []
+        if self._rewriting:
+            # the changes are in memory, too, and of hashes those who wait for this know more
+            work = self._workers(self._file.rebuild, self._everything())
+        else:
+            work = self._workers(self._file.commit, batch)
+        work.addCallbacks(self._written, self._failed, (waiting,), {}, (batch, waiting))
+        work.addErrback(lambda f: self._log.failure("writing the index failed", failure=f))
+
+    def _written(self, kept: str | None, waiting: list[Deferred[None]]) -> None:
+        self._writing = False
+        self._delay = _RETRY_SECONDS
+        if self._trouble:
+            self._trouble = ""
+            self._log.warn("{path}: it is written again", path=str(self.path))
+        if self._rewriting:
+            self._rewriting = False
+            self._log.warn("{path}: it was written anew; {kept}", path=str(self.path), kept=kept)
+            for callback in self._on_rewritten if not self._closed else ():
+                callback()
+        if not self._queue:
+            waiting, self._waiting = [*waiting, *self._waiting], []
+        for deferred in waiting:
+            deferred.callback(None)
+        self._go_on(bool(self._queue))
+
+    def _failed(self, failure: Failure, batch: list[Change], waiting: list[Deferred[None]]) -> None:
+        """Nothing of it is lost: it is written when that is possible again."""
+        self._writing = False
+        self._queue[:0] = batch
+        self._waiting[:0] = waiting
+        lost = failure.check(IndexLostError) is not None and not self._rewriting
+        if lost:
+            self._rewriting = True
+        elif not failure.check(IndexBusyError):
+            self._log.failure("writing the index failed", failure=failure)
+        if not self._trouble:
+            self._log.warn("{error}; what is to be written is kept", error=failure.value)
+        self._trouble = f"{failure.getErrorMessage()} (nothing is lost while the service runs)"
+        if not lost and self._alarm is not None and not self._closed:
+            self._alarm.set(self._delay, self._write)
+            self._delay = min(2 * self._delay, _MOST_RETRY_SECONDS)
+        self._go_on(lost)
+
+    def _go_on(self, more: bool) -> None:
+        """Write more at once, or tell who waits for the writer to rest."""
+        if more:
+            self._write()
+        if not self._writing:
+            idle, self._idle = self._idle, []
+            for deferred in idle:
+                deferred.callback(None)
+
+    def _rested(self) -> Deferred[None]:
+        """Fires when nothing is being written."""
+        if not self._writing:
+            return succeed(None)
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        return idle
 
 
-def _looks_damaged(error: sqlite3.OperationalError) -> bool:
-    """Some damage shows as an operational error: a schema that does not parse, lost tables."""
-    return any(word in str(error) for word in ("malformed", "no such table", "already exists"))
+def _wish(record: DownloadRecord) -> _Wish:
+    return (record.name, record.folder, record.content)
+
+
+def _row(record: DownloadRecord) -> tuple[object, ...]:
+    """As `_ADD_DOWNLOAD` wants it."""
+    identity = record.identity
+    return (
+        *(record.id, record.name, record.folder, record.wanted, record.chunk_size, record.path),
+        *((None,) * 4 if identity is None else stored(identity)),
+        *(record.content, record.paused),
+    )
+
+
+def _chunk_row(download: int, chunk: ChunkRecord) -> tuple[object, ...]:
+    return (download, chunk.number, chunk.length, chunk.digest, chunk.source)
+
+
+def _record(row: sqlite3.Row, chunks: Iterable[ChunkRecord]) -> DownloadRecord:
+    done = row["path"] is not None
+    return DownloadRecord(
+        id=row["id"],
+        name=row["name"],
+        folder=row["folder"],
+        wanted=bool(row["wanted"]),
+        chunk_size=row["chunk_size"],
+        path=row["path"],
+        identity=restored(row["device"], row["inode"], row["size"], row["mtime_ns"])
+        if done
+        else None,
+        chunks=tuple(chunks),
+        content=row["content"],
+        paused=bool(row["paused"]),
+    )

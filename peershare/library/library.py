@@ -268,7 +268,7 @@ class Library(Service):
     def _known(self) -> KnownFiles:
         self._fresh.clear()
         shelf = self._shelf
-        return KnownFiles(shelf.files.copy(), shelf.elsewhere.copy(), shelf.unremembered.copy())
+        return KnownFiles(shelf.files.copy(), shelf.elsewhere.copy())
 
     async def _take_over(self, survey: Survey) -> None:
         """Take over what a scan found, in slices."""

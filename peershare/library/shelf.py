@@ -38,7 +38,6 @@ class Shelf:
         self.files: dict[str, SharedFile] = {}
         self.elsewhere: dict[str, SharedFile] = {}
         self.parts: dict[str, SharedPart] = {}
-        self.unremembered: set[str] = set()  # keys whose stems are, for the disk failed
 
     # -- what there is
 
@@ -135,7 +134,7 @@ class Shelf:
     def _told(self, found: Sequence[tuple[str, Path, str, Identity]]) -> list[SharedFile]:
         """These files with stems, or with the reasons why they have none."""
         fit = [(key, name) for key, _, name, identity in found if has_five_chunks(identity.size)]
-        refused = self._assign(fit)
+        refused = self._stems.assign(fit, self._clock())
         files: list[SharedFile] = []
         for key, folder, name, identity in found:
             problem = refused.get(key, "")
@@ -165,7 +164,7 @@ class Shelf:
         if not held:
             return self.parts.pop(key, None) is not None
         if key not in self.parts:
-            self._assign([(key, name)])
+            self._stems.assign([(key, name)], self._clock())
         self.parts[key] = SharedPart(key, name, path, dict(held))
         return True
 
@@ -180,16 +179,3 @@ class Shelf:
         except StorageError as error:
             self._log.warn("{error}", error=error)
         return [self.put_at(path, identity)]
-
-    def _assign(self, wanted: list[tuple[str, str]]) -> dict[str, str]:
-        """Assign stems; a failing disk leaves them untold until the next scan, and says so."""
-        keys = [key for key, _ in wanted]
-        try:
-            refused = self._stems.assign(wanted, self._clock())
-        except StorageError as error:
-            if not self.unremembered.issuperset(keys):
-                self._log.warn("{error}", error=error)
-            self.unremembered.update(keys)
-            return dict.fromkeys(keys, str(error))
-        self.unremembered.difference_update(keys)
-        return refused

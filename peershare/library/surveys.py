@@ -6,7 +6,7 @@ Not for: what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import merge
 from typing import Any
@@ -31,14 +31,10 @@ _SORTED_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class KnownFiles:
-    """What was known before a scan: files of the folder by name, files elsewhere by key.
-
-    Names in `again` are new whatever is known of them.
-    """
+    """What was known before a scan: files of the folder by name, files elsewhere by key."""
 
     files: Mapping[str, SharedFile]
     elsewhere: Mapping[str, SharedFile]
-    again: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def survey(scanner: Scanner, wall_now: float, now: float, known: KnownFiles) -> 
     new = [
         name
         for name, identity in found.files.items()
-        if name not in files or files[name].identity != identity or name in known.again
+        if name not in files or files[name].identity != identity
     ]
     return Survey(found, gone, [(name, found.files[name]) for name in _sorted(new)])
 

@@ -264,19 +264,28 @@ class ChangeTests(ContentsTestCase):
         self.assertEqual(self.catalogue(), [entry("forest.png")])
 
     def test_an_index_that_cannot_be_written(self) -> None:
-        """Nothing is offered that would be forgotten; it goes on by itself, and says so once."""
-        log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        """What is here is offered all the same, and remembered when that is possible again."""
         self.start()
-        self.index.path.rename(self.index.path.with_name("away"))
+        self.state.rename(self.state.with_name("away"))
         self.file("forest.png")
         self.rescan()
-        self.rescan()
-        self.assertEqual((self.library.catalogue(), self.library.unhashed), ((), 1))
-        self.assertEqual(len([e for e in log if "index cannot be" in str(e.get("error"))]), 1)
-        self.index.path.with_name("away").rename(self.index.path)
-        self.library.rescan()
-        self.workers.do_all()
+        self.assertEqual(self.catalogue(), [entry("forest.png")])
+        self.assertIn("index", self.index.problem)
+        self.state.with_name("away").rename(self.state)
+        self.index.look()
+        self.restart()
         self.assertEqual(self.hashers.waiting, [])  # it need not be hashed again
+        self.assertEqual(self.catalogue(), [entry("forest.png")])
+
+    def test_an_index_that_was_lost(self) -> None:
+        """It is made anew, with what the files that are here hash to."""
+        self.start()
+        self.file("forest.png")
+        self.rescan()
+        self.index.path.unlink()
+        self.index.look()
+        self.restart()
+        self.assertEqual(self.hashers.waiting, [])
         self.assertEqual(self.catalogue(), [entry("forest.png")])
 
 
@@ -360,16 +369,14 @@ class RestartTests(ContentsTestCase):
         self.assertEqual(self.catalogue(), [entry("forest.png")])
 
     def test_a_lost_manifest(self) -> None:
-        """Who asks gets nothing for now; the file is hashed again."""
+        """The file is hashed again."""
         self.file("forest.png")
         self.start()
-        connection = self.index._connection
-        with connection:
-            connection.execute("DELETE FROM manifests")
-        content = manifest_of(DATA).content_id
-        self.assertIsNone(self.library.find_content(content))
+        self.index._file.connection.execute("DELETE FROM manifests")
+        self.restart()
+        self.assertEqual(self.catalogue(), [])
         self.settle()
-        self.assertEqual(self.served(content), ("forest.png", DATA))
+        self.assertEqual(self.served(manifest_of(DATA).content_id), ("forest.png", DATA))
 
     def test_hashes_of_files_that_are_gone_are_forgotten(self) -> None:
         """After a scan, but not when the folder could not be read."""
@@ -544,12 +551,10 @@ class PartTests(ContentsTestCase):
         """It is offered nevertheless, and remembered when that is possible again."""
         self.start()
         self.begin(*range(11))
-        self.index.path.rename(self.index.path.with_name("away"))
+        self.index.path.unlink()
         self.finish()
         self.settle()
         self.assertEqual(self.served(self.content), ("forest.png", self.data))
-        self.index.path.with_name("away").rename(self.index.path)
-        self.rescan()
         self.restart()
         self.assertEqual(self.catalogue(), [entry("forest.png", self.data)])
 

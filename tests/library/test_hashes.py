@@ -14,6 +14,7 @@ from peershare.content.manifest import Manifest, manifest_of
 from peershare.errors import StorageError
 from peershare.library import hashes as module
 from peershare.library.files import Identity
+from peershare.library.hashes import Known
 from peershare.library.index import INDEX_NAME, Index
 
 FILE = Identity(1, 2, 3, 4)
@@ -33,14 +34,21 @@ class HashesTestCase(SynchronousTestCase):
 
     def known(self, *files: Identity) -> list[str]:
         found = self.store.find(files)
-        return [found.get(file, "") for file in files]
+        return [found[file].content if file in found else "" for file in files]
+
+    def manifest(self, file: Identity) -> Manifest | None:
+        found = self.store.find([file])
+        return found[file].manifest if file in found else None
+
+    def prune(self, present: list[Identity]) -> None:
+        self.store.forget(self.store.forgettable(present))
 
 
 class FindingTests(HashesTestCase):
     def test_as_long_as_it_is_the_same(self) -> None:
         """Another size or time is another file; so is another inode, or device."""
         self.store.save([(FILE, ONE)])
-        self.assertEqual(self.store.find([FILE]), {FILE: ONE.content_id})
+        self.assertEqual(self.store.find([FILE]), {FILE: Known(ONE.content_id, ONE)})
         for field in ("device", "inode", "size", "mtime_ns"):
             self.assertEqual(self.store.find([msgspec.structs.replace(FILE, **{field: 9})]), {})
         self.assertEqual(self.store.find([]), {})
@@ -69,9 +77,7 @@ class FindingTests(HashesTestCase):
         self.index.close()
         index = Index(self.folder)
         self.addCleanup(index.close)
-        self.assertEqual(index.hashes.find([FILE]), {FILE: ONE.content_id})
-        self.assertEqual(index.manifest(ONE.content_id), ONE)
-        self.assertIsNone(index.manifest(OTHER.content_id))
+        self.assertEqual(index.hashes.find([FILE]), {FILE: Known(ONE.content_id, ONE)})
 
     @settings(max_examples=25, deadline=None)
     @given(
@@ -83,29 +89,39 @@ class FindingTests(HashesTestCase):
         """Numbers that SQLite cannot hold are no trouble (a time in the year 9999, say)."""
         file = Identity(device, inode, 3, mtime_ns)
         self.store.save([(file, ONE)])
-        self.assertEqual(self.store.find([file]), {file: ONE.content_id})
+        self.assertEqual(self.known(file), [ONE.content_id])
 
     def test_beside_the_index(self) -> None:
-        """What one connection wrote the other sees, in both directions."""
-        self.index.save_manifest(OTHER)
-        self.store.save([(FILE, ONE)])
-        self.assertEqual(self.index.manifest(OTHER.content_id), OTHER)
-        self.assertEqual(self.index.manifest(ONE.content_id), ONE)
+        """A manifest that a download brought is the one of the file that it becomes."""
         self.index.save_manifest(ONE)
+        self.store.save([(FILE, ONE)])
+        self.index.save_manifest(ONE)
+        self.assertEqual(self.manifest(FILE), ONE)
+
+    def test_reading_waits_for_nobody(self) -> None:
+        """While another program holds the lock for writing, what is known is found."""
+        self.store.save([(FILE, ONE)])
+        other = sqlite3.connect(self.folder / INDEX_NAME)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.assertEqual(self.known(FILE), [ONE.content_id])
 
     def test_a_failing_disk(self) -> None:
-        """It is told with the path; no empty index is made in the place of a lost one."""
+        """It is said with the path; no empty index is made in the place of a lost one."""
         (self.folder / INDEX_NAME).unlink()
-        for call in (
-            lambda: self.store.find([FILE]),
-            lambda: self.store.save([(FILE, ONE)]),
-            lambda: self.store.prune([]),
-        ):
+        for call in (lambda: self.store.find([FILE]), lambda: self.store.forgettable([])):
             self.assertIn(INDEX_NAME, str(self.assertRaises(StorageError, call)))
         self.assertFalse((self.folder / INDEX_NAME).exists())
 
 
 class PruningTests(HashesTestCase):
+    def contents(self) -> list[str]:
+        connection = sqlite3.connect(self.folder / INDEX_NAME)
+        try:
+            return [row[0] for row in connection.execute("SELECT content FROM manifests")]
+        finally:
+            connection.close()
+
     def rows(self, table: str) -> int:
         connection = sqlite3.connect(self.folder / INDEX_NAME)
         try:
@@ -117,7 +133,7 @@ class PruningTests(HashesTestCase):
     def test_a_few_that_are_gone_stay(self) -> None:
         """They may be on a disk that is not mounted at the moment."""
         self.store.save([(file, ONE) for file in self.files(5)])
-        self.store.prune([])
+        self.prune([])
         self.assertEqual(self.rows("hashes"), 5)
 
     def test_too_many_that_are_gone(self) -> None:
@@ -127,7 +143,7 @@ class PruningTests(HashesTestCase):
         files = self.files(10)
         for number, file in enumerate(files):
             self.store.save([(file, manifest_of(bytes([number])))])
-        self.store.prune(files[:2])
+        self.prune(files[:2])
         there = [bool(content) for content in self.known(*files)]
         self.assertEqual(there, [True, True, *[False] * 5, True, True, True])
         self.assertEqual(self.rows("manifests"), 5)
@@ -138,7 +154,7 @@ class PruningTests(HashesTestCase):
         files = self.files(6)
         for number, file in enumerate(files):
             self.store.save([(file, manifest_of(bytes([number])))])
-        self.store.prune([])
+        self.prune([])
         self.assertEqual(
             [bool(content) for content in self.known(*files)], [False] * 3 + [True] * 3
         )
@@ -148,22 +164,21 @@ class PruningTests(HashesTestCase):
         self.index.add_download("forest", self.folder, ONE.content_id)
         for manifest in (ONE, OTHER):
             self.index.save_manifest(manifest)
-        self.store.prune([])
-        self.assertEqual(self.index.manifest(ONE.content_id), ONE)
-        self.assertIsNone(self.index.manifest(OTHER.content_id))
+        self.prune([])
+        self.assertEqual(self.contents(), [ONE.content_id])
 
     def test_one_content_of_two_files(self) -> None:
         """Its manifest goes with the last of them."""
         self.patch(module, "MOST_ABSENT", 0)
         files = self.files(2)
         self.store.save([(file, ONE) for file in files])
-        self.store.prune(files[:1])
-        self.assertEqual(self.index.manifest(ONE.content_id), ONE)
-        self.store.prune([])
-        self.assertIsNone(self.index.manifest(ONE.content_id))
+        self.prune(files[:1])
+        self.assertEqual(self.contents(), [ONE.content_id])
+        self.prune([])
+        self.assertEqual(self.contents(), [])
 
     def test_a_large_manifest(self) -> None:
         """A mebibyte of digests goes in and out."""
         large = Manifest(1 << 37, bytes(range(256)) * 4_096)
         self.store.save([(FILE, large)])
-        self.assertEqual(self.index.manifest(large.content_id), large)
+        self.assertEqual(self.manifest(FILE), large)

@@ -16,10 +16,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, TextIO, cast
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from peershare.library import indexfile
 from peershare.library.index import Index
 from peershare.node import Node
 from peershare.settings import Settings
@@ -128,7 +129,7 @@ class Machine:
             raise ValueError(f"{self.host.address}: nothing runs there")
         self._reactor.die()
         # SQLite's files are closed by SQLite: it keeps more in mind than their descriptors
-        self.node._parts.index.close()
+        self.node._parts.index.abandon()
         self.simulation.disk.drop_descriptors(self.home)
         self.simulation.graveyard.append(self.node)
         self.node = None
@@ -201,7 +202,10 @@ class Workers:
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Fires with what the function returned."""
         if not self._most_seconds:
-            return maybeDeferred(function, *arguments)
+            try:
+                return succeed(function(*arguments))
+            except Exception:  # and nothing of a process that dies
+                return fail()
         done: Deferred[Any] = Deferred()
         seconds = self._most_seconds * self._random.random()
         self._reactor.callLater(seconds, self._do, done, partial(function, *arguments))
@@ -232,6 +236,8 @@ class Simulation:
         folder = _TMPFS if os.access(_TMPFS, os.W_OK) else None
         self.root = Path(tempfile.mkdtemp(prefix="peershare-simnet-", dir=folder))
         self.disk = SimDisk()
+        # no real time goes by while a start waits for a failing disk
+        self._sleep, indexfile.sleep = indexfile.sleep, lambda seconds: None
         self._observer = cast(ILogObserver, self._logged)
         globalLogPublisher.addObserver(self._observer)
 
@@ -250,6 +256,7 @@ class Simulation:
                 machine.power_off()
         globalLogPublisher.removeObserver(self._observer)
         self.disk.restore()
+        indexfile.sleep = self._sleep
         shutil.rmtree(self.root, ignore_errors=True)
 
     # -- time
