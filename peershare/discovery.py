@@ -7,7 +7,9 @@ are hints from anyone: bounded, expiring, never trusted.  Not for: asking anybod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from twisted.logger import Logger, LogLevel
 from peershare.content.names import parse_chunk_name
 from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told, parse_dictionary
 from peershare.errors import PeerError, StorageError
+from peershare.library.entries import Workers, at_once
 from peershare.refusals import Refusals
 from peershare.state import replace_file
 from peershare.throttle import RateLimiter
@@ -28,6 +31,8 @@ from peershare.wire.announcement import decode
 DICTIONARY_NAME = "content_dictionary.txt"
 EXPIRE_EVERY_SECONDS = 5.0
 DICTIONARY_GAP_SECONDS = 1.0
+# Far more than a full dictionary takes: what others write there grows without end.
+_MOST_READ_BYTES = 16 << 20
 # An honest peer with a large folder tells 64 datagrams a cycle, three cycles at its start.
 SOURCE_RATE, SOURCE_BURST = 32.0, 256.0
 GLOBAL_RATE, GLOBAL_BURST = 1_000.0, 2_000.0
@@ -123,29 +128,40 @@ class DictionaryFile:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, dictionary: ContentDictionary, folder: Path) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        dictionary: ContentDictionary,
+        folder: Path,
+        workers: Workers = at_once,
+    ) -> None:
+        """`workers` read and write the file."""
         self._reactor = reactor
         self._dictionary = dictionary
+        self._workers = workers
         self.path = folder / DICTIONARY_NAME
         self._written: int | None = None
+        self._tried: int | None = None  # the version that was written, or could not be
         self._written_at = float("-inf")
         self._alarm = Alarm(reactor)
+        self._using: Deferred[None] | None = None  # while a worker has the file
+        self._closed = False
 
-    def recall(self, wall_now: float, is_another: Callable[[IPv4Address], bool]) -> None:
+    def recall(self, wall_now: float, is_another: Callable[[IPv4Address], bool]) -> Deferred[None]:
         """Begin with what a former run, or a classic discovery, wrote, if that is not too old.
 
-        Both forms of the file are read.  `wall_now` is Unix time; `is_another`: whether an
-        address can be another peer's.
+        Both forms of the file are read; fires when that is done, and nothing is written before.
+        `wall_now` is Unix time; `is_another`: whether an address can be another peer's.
         """
-        try:
-            age = wall_now - self.path.stat().st_mtime
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return
+        return self._use(self._recall(wall_now, is_another))
+
+    async def _recall(self, wall_now: float, is_another: Callable[[IPv4Address], bool]) -> None:
+        found: tuple[float, dict[str, tuple[str, ...]]] = await self._workers(_read, self.path)
+        age = wall_now - found[0]
         if not 0 <= age < LIFETIME_SECONDS:
             return
         told_at = self._reactor.seconds() - age
-        for chunk, addresses in parse_dictionary(text).items():
+        for chunk, addresses in found[1].items():
             name = parse_chunk_name(chunk)
             for address in addresses:
                 if name is not None and is_another(IPv4Address(address)):
@@ -153,7 +169,7 @@ class DictionaryFile:
 
     def touch(self) -> None:
         """The dictionary may have changed: write it now, or as soon as a second has gone by."""
-        if self._dictionary.version == self._written:
+        if self._dictionary.version == self._written or self._closed:
             return
         if self._alarm.due is None:
             gap = self._written_at + DICTIONARY_GAP_SECONDS - self._reactor.seconds()
@@ -161,18 +177,63 @@ class DictionaryFile:
 
     def write(self) -> None:
         """Write it now if it changed; a disk that fails is logged, the next change tries again."""
-        if self._dictionary.version == self._written:
-            return
+        if self._using is None and self._dictionary.version != self._written:
+            self._use(self._write())
+
+    async def _write(self) -> None:
         self._written_at = self._reactor.seconds()
-        version = self._dictionary.version
+        version = self._tried = self._dictionary.version
+        text = self._dictionary.as_json(self._written_at)
         try:
-            replace_file(self.path, self._dictionary.as_json(self._written_at))
+            await self._workers(replace_file, self.path, text)
         except StorageError as error:
             self._log.warn("{error}", error=error)
         else:
             self._written = version
 
-    def close(self) -> None:
-        """Write what is still to be written, and no more after that."""
+    def close(self) -> Deferred[None]:
+        """Write what is still to be written, and no more after that; fires when it is."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        self._closed = True
         self._alarm.clear()
-        self.write()
+        if self._using is not None:
+            await self._using
+        if self._dictionary.version != self._written:
+            await self._write()
+
+    def _use(self, work: Coroutine[Any, Any, None]) -> Deferred[None]:
+        """Do this; what is to be written meanwhile is written afterwards."""
+        using: Deferred[None] = Deferred()
+        self._using = using
+        done = Deferred.fromCoroutine(work)
+        done.addErrback(lambda f: self._log.failure("{path} failed", path=self.path, failure=f))
+        done.addCallback(lambda _: self._used(using))
+        return done
+
+    def _used(self, using: Deferred[None]) -> None:
+        self._using = None
+        if self._dictionary.version != self._tried:
+            self.touch()
+        using.callback(None)
+
+
+def _read(path: Path) -> tuple[float, dict[str, tuple[str, ...]]]:
+    """Worker: when the file was written (Unix time), and what it tells; nothing if it cannot be."""
+    nothing: tuple[float, dict[str, tuple[str, ...]]] = (0.0, {})
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return nothing
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return nothing
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            text = file.read(_MOST_READ_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return nothing
+    finally:
+        os.close(descriptor)
+    return status.st_mtime, parse_dictionary(text)

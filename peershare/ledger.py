@@ -2,15 +2,16 @@
 
 One line an event, tab-separated: time (ISO 8601, local, with offset), peer address, chunk name,
 bytes, seconds, result (requirements 1.1, 2.3.0-G, 2.4.0-D).  A file that would outgrow 8 MiB
-becomes `….txt.1`, that one `….txt.2`, then `….txt.3`, and what was `….txt.3` is gone.  A line
-is one write to a file opened for appending, so it is in the kernel's hands when the call
-returns, and a torn line (a full disk, a power loss) never spoils the next one.
+becomes `….txt.1`, that one `….txt.2`, then `….txt.3`, and what was `….txt.3` is gone.  Lines are
+written by a worker, in their order; each is one write to a file opened for appending, and a torn
+one (a full disk, a power loss) never spoils the next one.
 
 Not for: the service's own log, which is twisted.logger's.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -20,9 +21,11 @@ from itertools import islice, takewhile
 from math import isfinite
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from peershare.content.names import display
+from peershare.library.entries import Workers, at_once
 from peershare.status import HistoryEntry
 
 DOWNLOAD_LOG_NAME = "download_log.txt"
@@ -34,6 +37,8 @@ _BLOCK_BYTES = 65_536
 # A chunk name has 255 characters at most, each of them up to ten when escaped.
 _NAME_LIMIT = 600
 _RESULT_LIMIT = 500
+# So many lines wait for a slow disk; those that come then are lost.
+_MOST_WAITING = 20_000
 # So many reasons are counted, far more than there are.
 _MOST_CODES = 64
 
@@ -43,11 +48,20 @@ class Ledger:
 
     _log = Logger()
 
-    def __init__(self, folder: Path, wall_clock: Callable[[], float]) -> None:
-        """`folder` is the state folder; `wall_clock` gives Unix time, for the timestamps."""
+    def __init__(
+        self, folder: Path, wall_clock: Callable[[], float], workers: Workers = at_once
+    ) -> None:
+        """`folder` is the state folder; `wall_clock` gives Unix time, for the timestamps.
+
+        `workers` write the lines; without any they are written at once.
+        """
         self._downloads = folder / DOWNLOAD_LOG_NAME
         self._uploads = folder / UPLOAD_LOG_NAME
         self._wall_clock = wall_clock
+        self._workers = workers
+        self._waiting: list[tuple[Path, bytes]] = []
+        self._writing = False
+        self._idle: list[Deferred[None]] = []
         self._failing: set[Path] = set()
         self.lost_lines = 0
         self.downloads: Counter[str] = Counter()  # lines since the start, by result
@@ -70,10 +84,17 @@ class Ledger:
         _count(self.uploads, result)
         self._record(self._uploads, address, chunk, size, seconds, result)
 
+    def flushed(self) -> Deferred[None]:
+        """Fires when every line so far is written, or lost."""
+        flushed: Deferred[None] = Deferred()
+        self._idle.append(flushed)
+        self._go_on()
+        return flushed
+
     def history(
         self, limit: int, since: float | None = None, direction: str = ""
     ) -> tuple[HistoryEntry, ...]:
-        """The last `limit` events of both logs, newest first; damaged lines are skipped.
+        """Worker: the last `limit` events of both logs, newest first; damaged lines are skipped.
 
         With a `direction` ("download" or "upload") those of one log; `since` (Unix time) ends
         the search in each log at the first event that is older.  A file that cannot be read
@@ -106,12 +127,35 @@ class Ledger:
                 display(result, _RESULT_LIMIT),
             )
         )
-        try:
-            _append(path, f"{line}\n".encode())
-        except OSError as error:
-            self._lose(path, error)
+        if len(self._waiting) >= _MOST_WAITING:
+            self._lose(path, OSError(errno.EAGAIN, "the disk is too slow"))
         else:
-            self._recover(path)
+            self._waiting.append((path, f"{line}\n".encode()))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Have written what waits, unless a worker is at it; say so if nothing does."""
+        if self._writing:
+            return
+        if not self._waiting:
+            idle, self._idle = self._idle, []
+            for deferred in idle:
+                deferred.callback(None)
+            return
+        self._writing = True
+        lines, self._waiting = self._waiting, []
+        written = self._workers(_append_all, lines)
+        written.addCallback(self._written)
+        written.addErrback(lambda f: self._log.failure("writing the logs failed", failure=f))
+
+    def _written(self, results: list[tuple[Path, OSError | None]]) -> None:
+        self._writing = False
+        for path, error in results:
+            if error is None:
+                self._recover(path)
+            else:
+                self._lose(path, error)
+        self._go_on()
 
     def _lose(self, path: Path, error: OSError) -> None:
         """Count a line that could not be written; tell of the first one of a row only."""
@@ -144,6 +188,19 @@ def _count(counts: Counter[str], result: str) -> None:
     kind, _, rest = result.partition(" ")
     code = kind if kind == "ok" else rest.partition(":")[0] or kind
     counts[code if code in counts or len(counts) < _MOST_CODES else "other"] += 1
+
+
+def _append_all(lines: list[tuple[Path, bytes]]) -> list[tuple[Path, OSError | None]]:
+    """Worker: add each line to its log; what came of it."""
+    results: list[tuple[Path, OSError | None]] = []
+    for path, line in lines:
+        try:
+            _append(path, line)
+        except OSError as error:
+            results.append((path, error))
+        else:
+            results.append((path, None))
+    return results
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -118,9 +118,10 @@ class Node(MultiService):
         if self.settings.classic:
             parts.discovery.open()
         super().startService()
-        parts.dictionary_file.recall(self._world.wall_clock(), parts.listening.is_another)
-        parts.dictionary_file.touch()
-        parts.downloader.network_changed()
+        recalled = parts.dictionary_file.recall(
+            self._world.wall_clock(), parts.listening.is_another
+        )
+        recalled.addCallback(lambda _: parts.downloader.network_changed())
         self._started_at = self._world.wall_clock()
         self._offering.start()
         self._metering.start()
@@ -148,7 +149,8 @@ class Node(MultiService):
         try:
             await stopping
         finally:
-            self._parts.dictionary_file.close()
+            await self._parts.dictionary_file.close()
+            await self._parts.ledger.flushed()
             await self._parts.index.close()
             for pool in self._pools:
                 await pool.stop()
@@ -193,9 +195,13 @@ class Node(MultiService):
 
     def history(
         self, limit: int, since: float | None = None, direction: str = ""
-    ) -> tuple[HistoryEntry, ...]:
-        """The newest lines of the logs, newest first; see `Ledger.history`."""
-        return self._parts.ledger.history(limit, since, direction)
+    ) -> Deferred[tuple[HistoryEntry, ...]]:
+        """Fires with the newest lines of the logs, newest first; see `Ledger.history`."""
+        ledger = self._parts.ledger
+        written = ledger.flushed()
+        return written.addCallback(
+            lambda _: self._world.workers(ledger.history, limit, since, direction)
+        )
 
     def counters(self) -> Counters:
         """What has been counted since the start."""

@@ -107,7 +107,7 @@ class _Wiring:
         self.world = world
         self.index = index
         self.clock: Callable[[], float] = world.reactor.seconds
-        self.ledger = Ledger(settings.state, world.wall_clock)
+        self.ledger = Ledger(settings.state, world.wall_clock, world.records)
         self.library = Library(
             world.reactor,
             settings.share,
@@ -118,7 +118,9 @@ class _Wiring:
             world.watch,
         )
         self.dictionary = ContentDictionary()
-        self.dictionary_file = DictionaryFile(world.reactor, self.dictionary, settings.state)
+        self.dictionary_file = DictionaryFile(
+            world.reactor, self.dictionary, settings.state, world.records
+        )
         self.identity = Identity.of_this_run(settings.state, world.random)
         self.listening: Listening
         self.downloader: Downloader

@@ -12,6 +12,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare import discovery
 from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told
 from peershare.discovery import (
     DICTIONARY_NAME,
@@ -20,7 +21,7 @@ from peershare.discovery import (
     ChunkDiscovery,
     DictionaryFile,
 )
-from tests.fakes import FakeReactor, FakeUdpPort
+from tests.fakes import FakeReactor, FakeUdpPort, HeldWorkers
 
 NETWORK = IPv4Network("198.18.0.0/24")
 OWN = IPv4Address("198.18.0.1")
@@ -238,6 +239,25 @@ class DictionaryFileTests(FileTestCase):
         self.assertEqual(self.content(), {"forest_1": [A], "bee_1": [A]})
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_a_slow_disk(self) -> None:
+        """A worker writes, one text at a time; what comes meanwhile is written after it."""
+        workers = HeldWorkers()
+        self.file = DictionaryFile(self.reactor, self.dictionary, self.folder, workers)
+        self.tell("forest_1")
+        self.reactor.advance(0)
+        self.tell("bee_1")
+        self.reactor.advance(5.0)
+        self.assertEqual((workers.waiting, self.path.exists()), (["replace_file"], False))
+        self.tell("fox_1")
+        workers.do_one()
+        self.assertEqual(self.content(), {"forest_1": [A]})
+        closed = self.file.close()
+        self.assertNoResult(closed)
+        workers.do_all()
+        self.successResultOf(closed)
+        self.assertEqual(len(json.loads(self.path.read_text())), 3)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
 
 class RecallTests(FileTestCase):
     """What a former run wrote is a beginning, if it is not too old."""
@@ -281,3 +301,33 @@ class RecallTests(FileTestCase):
         self.assertEqual(self.recall("\x00\xff[[[", 10), {})
         self.path.unlink()
         self.file.recall(0.0, lambda address: True)
+
+    def test_read_by_a_worker(self) -> None:
+        """What is heard meanwhile does not overwrite what is about to be read."""
+        workers = HeldWorkers()
+        self.path.write_text('{"forest_1": ["198.18.0.2"]}')
+        os.utime(self.path, (1_000_000.0, 1_000_000.0))
+        self.file = DictionaryFile(self.reactor, self.dictionary, self.folder, workers)
+        recalled = self.file.recall(1_000_010.0, lambda address: True)
+        self.tell("bee_1", B)
+        self.reactor.advance(5.0)
+        self.assertEqual(workers.waiting, ["_read"])
+        workers.do_one()
+        self.successResultOf(recalled)
+        self.reactor.advance(1.0)
+        workers.do_all()
+        self.assertEqual(self.content(), {"bee_1": [B], "forest_1": [A]})
+
+    def test_no_regular_file(self) -> None:
+        """Nobody waits at a pipe, nor reads a device to its end."""
+        for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
+            make(self.path)
+            self.successResultOf(self.file.recall(0.0, lambda address: True))
+            self.path.rmdir() if self.path.is_dir() else self.path.unlink()
+
+    def test_a_very_long_file(self) -> None:
+        """Of one that grew without end only the beginning is read."""
+        self.patch(discovery, "_MOST_READ_BYTES", 100)
+        text = "forest_1: 198.18.0.2\n" * 3 + "bee_1: 198.18.0.3\n" * 100
+        self.assertEqual(self.recall(text, 10), {"forest_1": [A], "bee_1": [B]})
+        self.assertLess(self.dictionary.version, 4)

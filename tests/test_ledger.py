@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare import ledger
 from peershare.ledger import Ledger
 from peershare.status import HistoryEntry
+from tests.fakes import HeldWorkers
 
 START = 1_795_333_397.125
 
@@ -90,6 +91,36 @@ class RecordTests(LedgerTestCase):
         self.downloads.unlink()
         self.download("forest_2")
         self.assertEqual(self.chunks(), ["forest_2"])
+
+
+class SlowDiskTests(LedgerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.workers = HeldWorkers()
+        self.ledger = Ledger(self.folder, lambda: self.now, self.workers)
+
+    def test_a_worker_writes(self) -> None:
+        """Lines wait in their order, and are written together."""
+        for number in range(5):
+            self.download(f"forest_{number}")
+        flushed = self.ledger.flushed()
+        self.assertEqual((self.workers.waiting, self.downloads.exists()), (["_append_all"], False))
+        self.workers.do_one()
+        self.assertNoResult(flushed)
+        self.workers.do_one()
+        self.successResultOf(flushed)
+        self.assertEqual(self.workers.waiting, [])
+        self.assertEqual(self.chunks(), [f"forest_{n}" for n in (4, 3, 2, 1, 0)])
+        self.successResultOf(self.ledger.flushed())
+
+    def test_too_slow(self) -> None:
+        """What waits is bounded; what is lost is counted and said."""
+        self.patch(ledger, "_MOST_WAITING", 3)
+        for number in range(6):
+            self.download(f"forest_{number}")
+        self.assertEqual((self.ledger.lost_lines, len(self.warnings)), (2, 1))
+        self.workers.do_all()
+        self.assertEqual(self.chunks(), [f"forest_{n}" for n in (3, 2, 1, 0)])
 
 
 class FailingDiskTests(LedgerTestCase):

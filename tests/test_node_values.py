@@ -87,10 +87,14 @@ class ShowingTests(ValuesTestCase):
         self.node.start_download("bee", None)
         while self.reactor.waiting:
             self.reactor.waiting[0].refuse()
-        self.assertEqual(len(self.node.history(10)), 1)
-        self.assertEqual(len(self.node.history(10, WALL, "download")), 1)
-        self.assertEqual(self.node.history(10, WALL + 1), ())
-        self.assertEqual(self.node.history(10, None, "upload"), ())
+        for arguments, count in (
+            ((10,), 1),
+            ((10, WALL, "download"), 1),
+            ((10, WALL + 1), 0),
+            ((10, None, "upload"), 0),
+        ):
+            found = self.successResultOf(self.node.history(*arguments))
+            self.assertEqual(len(found), count, arguments)
 
     def test_told_while_something_is_under_way(self) -> None:
         """Once a second; a quiet node is told now and then, where it has changed."""

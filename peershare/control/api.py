@@ -126,7 +126,7 @@ class Api:
         """Hash what is shared anew."""
         return self._node.verify(call.body.name)
 
-    def history(self, call: Call[HistoryQuery, None]) -> tuple[HistoryEntry, ...]:
+    def history(self, call: Call[HistoryQuery, None]) -> Deferred[tuple[HistoryEntry, ...]]:
         """The newest lines of the logs."""
         query = call.query
         return self._node.history(query.limit, _moment(query.since), query.direction)

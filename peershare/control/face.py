@@ -91,8 +91,8 @@ class NodeFace(Protocol):
 
     def history(
         self, limit: int, since: float | None = None, direction: str = ""
-    ) -> tuple[HistoryEntry, ...]:
-        """The newest `limit` lines of the logs, newest first.
+    ) -> Deferred[tuple[HistoryEntry, ...]]:
+        """Fires with the newest `limit` lines of the logs, newest first.
 
         `since` (Unix time) leaves out what is older; `direction` is "download", "upload" or "".
         """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from peershare.content.blocks import BlockSet
 from peershare.content.chunks import ByteRange
@@ -17,6 +17,11 @@ from peershare.library.files import Identity
 
 # Runs a blocking function elsewhere and fires with its result.
 Workers = Callable[..., "Deferred[Any]"]
+
+
+def at_once(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    """Workers that do it here and now: where nothing else runs."""
+    return maybeDeferred(function, *arguments)
 
 
 class SharedFile(Struct, frozen=True, gc=False):

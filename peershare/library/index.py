@@ -18,13 +18,13 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from peershare.content.manifest import Manifest
 from peershare.errors import StorageError
-from peershare.library.entries import Workers
+from peershare.library.entries import Workers, at_once
 from peershare.library.files import Identity
 from peershare.library.hashes import HashStore
 from peershare.library.indexfile import Change, IndexBusyError, IndexFile, IndexLostError
@@ -71,11 +71,6 @@ class DownloadRecord(Struct, frozen=True, kw_only=True):
     chunks: tuple[ChunkRecord, ...]
     content: str | None = None  # the content id; None for one by the classic protocol
     paused: bool = False  # by the user
-
-
-def at_once(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-    """Workers that do it now: before there is a reactor."""
-    return maybeDeferred(function, *arguments)
 
 
 class Index:

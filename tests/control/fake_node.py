@@ -273,11 +273,11 @@ class FakeNode:
 
     def history(
         self, limit: int, since: float | None = None, direction: str = ""
-    ) -> tuple[HistoryEntry, ...]:
+    ) -> Deferred[tuple[HistoryEntry, ...]]:
         narrowed = (since, direction) if since is not None or direction else ()
         self.asked.append(("history", limit, *narrowed))
         past = [entry for entry in self.past if direction in ("", entry.direction)]
-        return tuple(past[:limit])
+        return succeed(tuple(past[:limit]))
 
     def counters(self) -> Counters:
         return self.counted
