@@ -23,7 +23,7 @@ from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
 from peershare.wire.beacon import Beacon, encode
 
 # The first beacon goes out at once; datagrams get lost.
-BURST_SECONDS = (0.0, 0.5, 2.0)
+BURST_SECONDS = (0.0, 0.5, 2.0, 6.0, 12.0)
 JITTER = 0.2
 # A change is told this often at most; in a large network, so many times in an interval.
 CHANGE_GAP_SECONDS = 1.0
@@ -124,7 +124,7 @@ class Beacons(Service):
         return self._sockets.pop(link).close()
 
     def startService(self) -> None:
-        """Ask everybody at once and twice more soon, then say every interval that we are here."""
+        """Ask everybody at once and a few times more, then say every interval that we are here."""
         super().startService()
         self._burst()
         self._at("interval", self._interval * self._random.uniform(1 - JITTER, 1 + JITTER))
@@ -137,12 +137,15 @@ class Beacons(Service):
         self._broadcast(bye=True)
         return DeferredList([self.drop(link) for link in tuple(self._sockets)])
 
-    def tell(self, address: str, port: int, *, ask: bool, nonce: str, echo: str) -> None:
-        """Send a beacon to one address and UDP port, from our own address on its network."""
+    def tell(self, address: str, port: int, **more: Any) -> None:
+        """Send a beacon to one address and UDP port, from our own address on its network.
+
+        `more` are the keys that others have no use for.
+        """
         peer = IPv4Address(address)
         for link, socket in self._sockets.items():
             if peer in link.network:
-                beacon = self._beacon(socket, ask=ask, nonce=nonce, echo=echo)
+                beacon = self._beacon(socket, **more)
                 self.sent_datagrams += socket.tell(beacon, address, port)
                 return
 

@@ -1,8 +1,9 @@
 """Catalogues: fetched from those who prove that they are there, when their digest is new.
 
 A catalogue that several peers have is fetched from one of them; what comes is looked at in short
-steps, so that the reactor goes on turning.  Blame is kept by address.  Not for: who holds what
-(`holdings`), nor for what we hold ourselves.
+steps, so that the reactor goes on turning.  Wrong bytes are blamed on the address, what a new run
+of the peer may do away with on this one.  Not for: who holds what (`holdings`), nor for what we
+hold ourselves.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from peershare.holdings import Holdings
 from peershare.neighbours import Neighbour, Neighbours
 from peershare.refusals import Refusals
 from peershare.timers import Alarm
+from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry, CatalogueReader
 from peershare.wire.messages import Catalogue
 
@@ -30,6 +32,17 @@ MAX_FETCHES = 8
 FETCH_SECONDS = 60.0
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 300.0
+# So many peers, and addresses, are remembered because they failed us.
+_MOST_FAILURES = 4_096
+# What may be over when the peer is started again; anything else is held against its address.
+_OF_THIS_RUN = {
+    Reason.REFUSED,
+    Reason.UNREACHABLE,
+    Reason.CONNECT_TIMEOUT,
+    Reason.RESET,
+    Reason.SHORT,
+    Reason.STALLED,
+}
 # So that a peer whose catalogue changed is not asked by everybody at once.
 _CROWD_SECONDS, _CROWD_SECONDS_EACH = 2.0, 0.002
 
@@ -44,7 +57,7 @@ class CatalogueSession(Protocol):
 class Sessions(Protocol):
     """What is needed of the pool of sessions."""
 
-    def get(self, address: str, port: int) -> Deferred[Any]:
+    def get(self, peer: Endpoint) -> Deferred[Any]:
         """A session with this peer (`CatalogueSession`); fails with `PeerError`."""
 
 
@@ -141,10 +154,10 @@ class Fetcher:
         self._random = random
         self._chores = chores
         self._on_change = on_change
-        self._wanted: dict[str, float] = {}  # of these addresses, not before then
-        self._failures: dict[str, tuple[int, float]] = {}  # how many, and when to try again
-        # what an address tells, although its own answer to that was another catalogue
-        self._outdated: dict[str, str] = {}
+        self._wanted: dict[Endpoint, float] = {}  # of these peers, not before then
+        self._failures: dict[Endpoint, tuple[int, float]] = {}  # how many, and when to try again
+        # what a peer tells, although its own answer to that was another catalogue
+        self._outdated: dict[Endpoint, str] = {}
         self._fetches: dict[str, tuple[_Fetch, Deferred[Any], Alarm]] = {}  # by digest
         self._alarm = Alarm(reactor)
         self._sweeping = False
@@ -152,25 +165,25 @@ class Fetcher:
 
     def told(self, neighbour: Neighbour) -> None:
         """A proven neighbour tells what its catalogue is: know it, or fetch it soon."""
-        address = neighbour.address
-        if not neighbour.port:
-            self.gone(address)
-        elif self._holdings.attach(address, neighbour.port, neighbour.digest):
-            self._wanted.pop(address, None)
+        peer = neighbour.endpoint
+        if not peer.port:
+            self.gone(peer)
+        elif self._holdings.attach(peer, neighbour.digest):
+            self._wanted.pop(peer, None)
             self._changed()
-        elif address not in self._wanted and self._outdated.get(address) != neighbour.digest:
+        elif peer not in self._wanted and self._outdated.get(peer) != neighbour.digest:
             crowd = min(_CROWD_SECONDS, self._neighbours.proven_count * _CROWD_SECONDS_EACH)
             now = self._reactor.seconds()
-            _, retry_at = self._failures.get(address, (0, now))
-            due = self._wanted[address] = max(retry_at, now + self._random.uniform(0, crowd))
+            retry_at = max(at for _, at in self._failures_of(peer))
+            due = self._wanted[peer] = max(retry_at, now + self._random.uniform(0, crowd))
             self._look_in(due - now)
 
-    def gone(self, address: str) -> None:
-        """There is nobody at this address any more."""
-        self._wanted.pop(address, None)
-        self._failures.pop(address, None)
-        self._outdated.pop(address, None)
-        self._holdings.detach(address)
+    def gone(self, peer: Endpoint) -> None:
+        """It is not there any more."""
+        self._wanted.pop(peer, None)
+        self._failures.pop(peer, None)
+        self._outdated.pop(peer, None)
+        self._holdings.detach(peer)
         self._changed()
 
     def stop(self) -> None:
@@ -192,26 +205,27 @@ class Fetcher:
         """Ask whom it is time to ask, as far as there is room."""
         now = self._reactor.seconds()
         later = float("inf")
-        for address, due in tuple(self._wanted.items()):
-            neighbour = self._neighbours.proven(address)
+        for peer, due in tuple(self._wanted.items()):
+            neighbour = self._neighbours.proven(peer)
             if neighbour is None:
-                del self._wanted[address]  # it is wanted anew with the next proof
+                del self._wanted[peer]  # it is wanted anew with the next proof
             elif due > now:
                 later = min(later, due)
             elif neighbour.digest not in self._fetches:
                 if len(self._fetches) >= MAX_FETCHES:
                     return  # the end of any of them comes back here
-                del self._wanted[address]
+                del self._wanted[peer]
                 self._fetch(neighbour)
         if later < float("inf"):
             self._look_in(later - now)
 
     def _fetch(self, neighbour: Neighbour) -> None:
-        address = neighbour.address
+        peer = neighbour.endpoint
         # once something went wrong, only all of it will do
-        base = "" if address in self._failures else self._holdings.base_of(address)
+        failed = any(count for count, _ in self._failures_of(peer))
+        base = "" if failed else self._holdings.base_of(peer)
         fetch = _Fetch(neighbour, base, self._holdings.entries(base) if base else iter(()))
-        waiting = self._sessions.get(address, neighbour.port)
+        waiting = self._sessions.get(peer)
         alarm = Alarm(self._reactor)
         self._fetches[neighbour.digest] = fetch, waiting, alarm
         alarm.set(FETCH_SECONDS, waiting.cancel)
@@ -225,7 +239,7 @@ class Fetcher:
         if not self._is_current(fetch):
             return
         self._fetches[fetch.neighbour.digest][2].clear()
-        self._neighbours.contacted(fetch.neighbour.address)
+        self._neighbours.contacted(fetch.neighbour.endpoint)
         reader = fetch.reader()
         work = self._holdings.learning(reader, self._reactor.seconds())
         self._chores.add(work, lambda problem: self._learned(fetch, reader, problem))
@@ -237,16 +251,18 @@ class Fetcher:
             return
         if reader.unfit:
             self.refusals.counts["name in a catalogue refused"] += reader.unfit
-        address, wanted = fetch.neighbour.address, fetch.neighbour.digest
-        self._failures.pop(address, None)
-        self._outdated.pop(address, None)
+        peer, wanted = fetch.neighbour.endpoint, fetch.neighbour.digest
+        self._failures.pop(peer, None)
+        self._failures.pop(Endpoint(peer.address), None)
+        self._outdated.pop(peer, None)
         if reader.digest != wanted:
-            self._outdated[address] = wanted
-        for other in (address, *self._wanted):
-            told = self._neighbours.proven(other)
-            # what a peer sent itself counts more than what it told before
-            if told is not None and (other == address or told.digest == reader.digest):
-                self._holdings.attach(other, told.port, reader.digest)
+            self._outdated[peer] = wanted
+        for other in (peer, *self._wanted):
+            # what a peer sent itself counts more than what it told before, even if it hung up then
+            known = self._neighbours.get if other == peer else self._neighbours.proven
+            told = known(other)
+            if told is not None and (other == peer or told.digest == reader.digest):
+                self._holdings.attach(other, reader.digest)
                 self._wanted.pop(other, None)
         self._over(fetch)
 
@@ -254,18 +270,27 @@ class Fetcher:
         """Blame whoever is to blame, and try again later."""
         if not self._is_current(fetch):
             return
-        address = fetch.neighbour.address
+        peer = fetch.neighbour.endpoint
         if isinstance(problem, CancelledError):
             problem = PeerError(Reason.STALLED, "did not send its catalogue in time")
         if isinstance(problem, PeerError):
-            self.refusals.note(address, "catalogue not to be had", str(problem))
-            self._neighbours.doubt(address, self._reactor.seconds())
+            self.refusals.note(peer.address, "catalogue not to be had", str(problem))
+            self._neighbours.doubt(peer.address, self._reactor.seconds())
         elif not isinstance(problem, LocalError):
             self._log.failure("taking in a catalogue failed", failure=Failure(problem))
-        count, _ = self._failures.get(address, (0, 0.0))
+        wrong = isinstance(problem, PeerError) and problem.reason not in _OF_THIS_RUN
+        failed = Endpoint(peer.address) if wrong else peer
+        count, _ = self._failures.get(failed, (0, 0.0))
         backoff = min(FIRST_BACKOFF_SECONDS * 2**count, LONGEST_BACKOFF_SECONDS)
-        self._failures[address] = min(count + 1, 20), self._reactor.seconds() + backoff
+        self._failures[failed] = min(count + 1, 20), self._reactor.seconds() + backoff
+        while len(self._failures) > _MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]
         self._over(fetch)
+
+    def _failures_of(self, peer: Endpoint) -> tuple[tuple[int, float], tuple[int, float]]:
+        """How often this run, and this address, failed us, and until when to leave them alone."""
+        never = 0, 0.0
+        return self._failures.get(peer, never), self._failures.get(Endpoint(peer.address), never)
 
     def _is_current(self, fetch: _Fetch) -> bool:
         """Whether it was not given up."""
@@ -275,7 +300,7 @@ class Fetcher:
     def _over(self, fetch: _Fetch) -> None:
         _, _, alarm = self._fetches.pop(fetch.neighbour.digest)
         alarm.clear()
-        neighbour = self._neighbours.proven(fetch.neighbour.address)
+        neighbour = self._neighbours.proven(fetch.neighbour.endpoint)
         if neighbour is not None:
             self.told(neighbour)
         self._look_in(0)

@@ -19,6 +19,7 @@ from peershare.content.names import folded, split_name
 from peershare.resolving import normal
 from peershare.shelves import Item
 from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, FullError, Stock
+from peershare.wire.beacon import Endpoint
 
 __all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "FullError", "Holder", "Holdings", "Known"]
 
@@ -47,8 +48,7 @@ class Known(Struct, frozen=True, gc=False):
 class Holder(Struct, frozen=True, gc=False):
     """A peer that holds a content, all of it or (not `complete`) a part; `size` as it says."""
 
-    address: str
-    port: int
+    endpoint: Endpoint
     complete: bool
     size: int
 
@@ -56,7 +56,9 @@ class Holder(Struct, frozen=True, gc=False):
 class Holdings(Stock):
     """See the module."""
 
-    def __init__(self, is_contacted: Callable[[str], bool], max_cost: int = MAX_COST_BYTES) -> None:
+    def __init__(
+        self, is_contacted: Callable[[Endpoint], bool], max_cost: int = MAX_COST_BYTES
+    ) -> None:
         """As `Stock`."""
         super().__init__(is_contacted, max_cost)
         self._addresses: dict[int, tuple[str, ...]] = {}  # of the holders of many contents
@@ -91,12 +93,12 @@ class Holdings(Stock):
         """Who holds this content, each peer once, always in the same order."""
         if not is_content_id(content_id):
             return ()
-        found: dict[str, Holder] = {}
+        found: dict[Endpoint, Holder] = {}
         for item in self._shelves.variants(bytes.fromhex(content_id.removeprefix(ID_PREFIX))):
             for catalogue in self._catalogues_in(item.holders & self._live):
-                for address, port in catalogue.peers.items():
-                    if item.complete or address not in found:
-                        found[address] = Holder(address, port, item.complete, item.size)
+                for peer in catalogue.peers:
+                    if item.complete or peer not in found:
+                        found[peer] = Holder(peer, item.complete, item.size)
         return tuple(found.values())
 
     def addresses(self, content_id: str) -> tuple[str, ...]:
@@ -111,7 +113,8 @@ class Holdings(Stock):
         found = self._addresses.get(holders)
         if found is None:
             catalogues = self._catalogues_in(holders)
-            found = tuple(dict.fromkeys(chain.from_iterable(c.peers for c in catalogues)))
+            peers = chain.from_iterable(c.peers for c in catalogues)
+            found = tuple(dict.fromkeys(peer.address for peer in peers))
             if len(self._addresses) < _MAX_CROWDS:
                 self._addresses[holders] = found
         return found
@@ -143,9 +146,9 @@ class Holdings(Stock):
                     if next((v for v in variants if fits(folded(v.text))), None) is item:
                         yield self._known(item.id, item.text, variants)
 
-    def names_of(self, address: str, most: int) -> tuple[str, ...]:
+    def names_of(self, peer: Endpoint, most: int) -> tuple[str, ...]:
         """What a peer holds, by name: so many of them at most."""
-        catalogue = self._of_peer.get(address)
+        catalogue = self._of_peer.get(peer)
         return tuple(item.text for item in catalogue.items[:most]) if catalogue else ()
 
     def _catalogues_in(self, mask: int) -> Iterator[Catalogue]:

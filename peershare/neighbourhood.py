@@ -25,7 +25,7 @@ from peershare.identity import Identity
 from peershare.links import Link
 from peershare.neighbours import Heard, Neighbours
 from peershare.timers import Alarm
-from peershare.wire.beacon import Nonces
+from peershare.wire.beacon import Endpoint, Nonces
 from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
 
 # How soon a change of what we hold becomes one of our catalogue, and how soon another one does.
@@ -78,13 +78,12 @@ class Neighbourhood(Service):
         random: Random,
         sessions: Sessions,
         entries: Callable[[], Iterable[CatalogueEntry]],
-        is_own: Callable[[IPv4Address], bool],
         is_local: Callable[[IPv4Address], bool],
     ) -> None:
         """`entries` gives what we hold; `shares_changed` says that it is not what it was.
 
         `sessions` is a pool of sessions, which is asked only for who has proven to be there.
-        `is_own`: one of our addresses; `is_local`: on the network of one of our links.
+        `is_local`: on the network of one of our links.
         """
         self._reactor, self._port = reactor, beacon_port
         self._entries = entries
@@ -109,7 +108,6 @@ class Neighbourhood(Service):
             self._beacons,
             self.neighbours,
             random,
-            is_own=is_own,
             is_local=is_local,
             on_heard=self._heard,
             on_gone=self._gone,
@@ -150,6 +148,10 @@ class Neighbourhood(Service):
     def stopService(self) -> Deferred[Any]:
         """Say goodbye; close the sockets; leave what is under way."""
         super().stopService()
+        for known in self.neighbours.questions():
+            if known.echo:  # without what it gave us, a goodbye would not be believed
+                address, port = known.endpoint.address, known.udp_port
+                self._beacons.tell(address, port, bye=True, echo=known.echo)
         closing = [self._hearing.close(), self._beacons.stopService()]
         self._fetcher.stop()
         self._chores.stop()
@@ -193,17 +195,22 @@ class Neighbourhood(Service):
 
     # -- what others hold
 
-    def _heard(self, address: str, heard: Heard) -> None:
-        neighbour = self.neighbours.proven(address)
-        if neighbour is not None:
-            self._fetcher.told(neighbour)
+    def doubt(self, address: str) -> None:
+        """Somebody there is not as it was: nobody at this address is dialled before a new proof."""
+        if self.neighbours.doubt(address, self._reactor.seconds()):
+            self._version += 1
+            self._changed()
+
+    def _heard(self, heard: Heard) -> None:
+        if heard.neighbour is not None and heard.neighbour.proven:
+            self._fetcher.told(heard.neighbour)
         if heard.changed:
             self._version += 1
             self._changed()
 
-    def _gone(self, address: str) -> None:
+    def _gone(self, peer: Endpoint) -> None:
         self._version += 1
-        self._fetcher.gone(address)
+        self._fetcher.gone(peer)
 
     def _changed(self) -> None:
         """Tell it soon, if it is true."""

@@ -29,30 +29,48 @@ def printable(name: str) -> str:
 
 
 def peers(parts: Parts, metering: Metering, now: float) -> tuple[PeerStatus, ...]:
-    """Every address heard within its lifetime, by whichever protocol."""
+    """Every peer heard within its lifetime, by whichever protocol.
+
+    What went to and fro is counted by address: it stands at the first peer of each.
+    """
     problems, taken = parts.downloader.problems(), parts.uploader.taken_so_far()
     classic = {known.address: known for known in parts.dictionary.addresses(now)}
-    native = {known.address: known for known in parts.neighbourhood.neighbours.all(now)}
+    natives = _natives(parts, now)
     found = []
-    for address in dict.fromkeys((*classic, *native)):
-        peer = _peer(parts, address, classic.get(address), native.get(address), now)
-        download_rate, upload_rate = metering.peer(address)
-        found.append(
-            replace(
-                peer,
-                taken=taken[address],
-                download_rate=download_rate,
-                upload_rate=upload_rate,
-                problem=problems.get(address, ""),
+    for address in dict.fromkeys((*classic, *natives)):
+        for number, native in enumerate(natives.get(address, (None,))):
+            if number:
+                found.append(_peer(parts, address, None, native, now))
+                continue
+            peer = _peer(parts, address, classic.get(address), native, now)
+            download_rate, upload_rate = metering.peer(address)
+            found.append(
+                replace(
+                    peer,
+                    given=parts.downloader.given.get(address, 0),
+                    taken=taken[address],
+                    download_rate=download_rate,
+                    upload_rate=upload_rate,
+                    problem=problems.get(address, ""),
+                )
             )
-        )
     return tuple(found)
 
 
 def peer_count(parts: Parts, now: float) -> int:
     """How many `peers` there are."""
+    natives = _natives(parts, now)
     classic = {known.address for known in parts.dictionary.addresses(now)}
-    return len(classic.union(n.address for n in parts.neighbourhood.neighbours.all(now)))
+    return len(classic.difference(natives)) + sum(map(len, natives.values()))
+
+
+def _natives(parts: Parts, now: float) -> dict[str, list[Neighbour]]:
+    """The native peers of each address; where nothing is proven, one of those that it may be."""
+    found: dict[str, list[Neighbour]] = {}
+    for neighbour in parts.neighbourhood.neighbours.all(now):  # strangers come last
+        if neighbour.proven or neighbour.address not in found:
+            found.setdefault(neighbour.address, []).append(neighbour)
+    return found
 
 
 def _peer(
@@ -65,17 +83,18 @@ def _peer(
     heard = max(known.heard_at for known in (classic, native) if known is not None)
     told = classic.bases if classic is not None else ()
     if native is not None:
-        told = parts.neighbourhood.holdings.names_of(address, _MOST_NAMES) or told
+        told = parts.neighbourhood.holdings.names_of(native.endpoint, _MOST_NAMES) or told
     return PeerStatus(
         address=address,
         contents=told,
         chunks=classic.chunks if classic is not None else 0,
         heard_seconds_ago=max(0.0, now - heard),
-        given=parts.downloader.given.get(address, 0),
+        given=0,
         taken=0,
         native=native is not None and native.proven,
         tcp_port=native.port if native is not None and native.proven else 0,
         count=native.count if native is not None else len(told),
+        instance=native.instance if native is not None and native.proven else "",
     )
 
 

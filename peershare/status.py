@@ -137,7 +137,7 @@ class ContentChoice(Struct, frozen=True, kw_only=True):
 
 
 class PeerStatus(Struct, frozen=True, kw_only=True):
-    """One address that has told us something."""
+    """A peer that has announced something."""
 
     address: str
     contents: tuple[str, ...]  # names; of a native peer at most the first hundred
@@ -147,6 +147,7 @@ class PeerStatus(Struct, frozen=True, kw_only=True):
     taken: int  # bytes it took from us since our start
     native: bool = False  # it speaks our own protocol, and has proven that its address is its own
     count: int = 0  # how many contents it has, where it is native
+    instance: str = ""  # its run, where it is native: several peers may have one address
     tcp_port: int = 0  # where it takes sessions, where it is native; 0 nowhere, or not known
     download_rate: float = 0.0  # from it to us, over the last seconds
     upload_rate: float = 0.0  # from us to it

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from peershare.errors import LocalError
 from peershare.shelves import Item, Shelves
+from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import EMPTY_DIGEST, CatalogueEntry, CatalogueReader
 
 # Estimated memory of everything; a million contents, all different, take two thirds of it.
@@ -28,7 +29,7 @@ class FullError(LocalError):
 
 
 class Catalogue:
-    """`slot` is its bit in the masks of its items; `peers` are address -> TCP port."""
+    """`slot` is its bit in the masks of its items; `peers` are those that have it."""
 
     __slots__ = ("canonical", "digest", "items", "peers", "slot")
 
@@ -37,14 +38,16 @@ class Catalogue:
         self.slot = slot
         self.canonical = True
         self.items: tuple[Item, ...] = ()
-        self.peers: dict[str, int] = {}
+        self.peers: dict[Endpoint, None] = {}
 
 
 class Stock:
     """See the module.  `version` grows with every change that a question could show."""
 
-    def __init__(self, is_contacted: Callable[[str], bool], max_cost: int = MAX_COST_BYTES) -> None:
-        """`is_contacted`: whether we ever exchanged bytes with an address; others go first."""
+    def __init__(
+        self, is_contacted: Callable[[Endpoint], bool], max_cost: int = MAX_COST_BYTES
+    ) -> None:
+        """`is_contacted`: whether we ever exchanged bytes with a peer; others go first."""
         self._is_contacted = is_contacted
         self._max_cost = max_cost
         self._shelves = Shelves()
@@ -52,7 +55,7 @@ class Stock:
         self._slots: list[Catalogue | None] = []
         self._free: list[int] = []
         self._catalogues: dict[str, Catalogue] = {EMPTY_DIGEST: self._shelve(EMPTY_DIGEST)}
-        self._of_peer: dict[str, Catalogue] = {}
+        self._of_peer: dict[Endpoint, Catalogue] = {}
         self._idle: deque[Catalogue] = deque()
         # how many peers -> the slots of the catalogues that so many peers have, as bits; all slots
         self._counts: dict[int, int] = {}
@@ -69,12 +72,12 @@ class Stock:
         """Whether there is something to sweep."""
         return bool(self._idle)
 
-    def base_of(self, address: str) -> str:
+    def base_of(self, peer: Endpoint) -> str:
         """The digest of the catalogue this peer is held to have; "" if no difference from it helps.
 
         That is so where we keep not all of it.
         """
-        catalogue = self._of_peer.get(address)
+        catalogue = self._of_peer.get(peer)
         return catalogue.digest if catalogue and catalogue.canonical else ""
 
     def entries(self, digest: str) -> Iterator[CatalogueEntry]:
@@ -106,25 +109,24 @@ class Stock:
         catalogue.canonical = reader.canonical
         self._catalogues.setdefault(catalogue.digest, catalogue)
 
-    def attach(self, address: str, port: int, digest: str) -> bool:
+    def attach(self, peer: Endpoint, digest: str) -> bool:
         """This peer has this catalogue now, and no other; False if we have not got that."""
         catalogue = self._catalogues.get(digest)
         if catalogue is None:
             return False
-        if self._of_peer.get(address) is not catalogue:
-            self.detach(address)
-            self._of_peer[address] = catalogue
-        if catalogue.peers.get(address) != port:
-            self._count(catalogue, len(catalogue.peers | {address: port}))
-            catalogue.peers[address] = port
+        if self._of_peer.get(peer) is not catalogue:
+            self.detach(peer)
+            self._of_peer[peer] = catalogue
+            self._count(catalogue, len(catalogue.peers) + 1)
+            catalogue.peers[peer] = None
         return True
 
-    def detach(self, address: str) -> None:
+    def detach(self, peer: Endpoint) -> None:
         """This peer has nothing, as far as we know."""
-        catalogue = self._of_peer.pop(address, None)
+        catalogue = self._of_peer.pop(peer, None)
         if catalogue is not None:
             self._count(catalogue, len(catalogue.peers) - 1)
-            del catalogue.peers[address]
+            del catalogue.peers[peer]
             if not catalogue.peers:
                 self._idle.append(catalogue)
 
@@ -171,8 +173,8 @@ class Stock:
         ]
         if not larger:
             raise FullError("there is no memory left for one more catalogue")
-        for address in tuple(max(larger, key=lambda c: len(c.items)).peers):
-            self.detach(address)
+        for peer in tuple(max(larger, key=lambda c: len(c.items)).peers):
+            self.detach(peer)
 
     def _count(self, catalogue: Catalogue, peers: int) -> None:
         """So many peers have it now."""

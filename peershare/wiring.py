@@ -24,6 +24,7 @@ from peershare.download.dialling import Dialler
 from peershare.download.manager import Downloader
 from peershare.download.swarm.context import SwarmContext
 from peershare.download.swarm.pool import SessionPool
+from peershare.errors import PeerError
 from peershare.guest.making import Surroundings, make_guest
 from peershare.guest.server import GuestService
 from peershare.holdings import Holder
@@ -40,6 +41,7 @@ from peershare.settings import Settings
 from peershare.status import Event
 from peershare.throttle import TokenBucket
 from peershare.uploader import UploaderFactory
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import VERSIONS, Hello
 
 
@@ -134,7 +136,7 @@ class _Wiring:
         discovery = self._discovery(on_told)
         taking = TokenBucket(settings.download_limit_bytes_per_second, self.clock)
         giving = TokenBucket(settings.upload_limit_bytes_per_second, self.clock)
-        pool = SessionPool(reactor, self._hello, taking, self._bind_address, self._given)
+        pool = self._pool(taking)
         self.neighbourhood = self._neighbourhood(pool)
         uploader = self._uploader(giving)
         self.listening = Listening(
@@ -189,6 +191,10 @@ class _Wiring:
         self.library.on_change(announcer.shares_changed, native=False)
         return announcer
 
+    def _pool(self, taking: TokenBucket) -> SessionPool:
+        reactor, bind = self.world.reactor, self._bind_address
+        return SessionPool(reactor, self._hello, taking, bind, self._given, self._not_there)
+
     def _discovery(self, on_told: Callable[[str, Told], None]) -> ChunkDiscovery:
         return ChunkDiscovery(
             self.world.reactor,
@@ -209,7 +215,6 @@ class _Wiring:
             random=self.world.random,
             sessions=pool,
             entries=self.library.catalogue,
-            is_own=self._is_own,
             is_local=self._is_local,
         )
         self.library.on_change(neighbourhood.shares_changed, classic=False)
@@ -227,7 +232,7 @@ class _Wiring:
             self._hello,
             self.neighbourhood.catalogue,
             self._is_alone,
-            lambda content, address: self.downloader.met(content, address),
+            lambda *met: self.downloader.met(*met),
         )
         return UploaderFactory(
             world.reactor,
@@ -249,7 +254,7 @@ class _Wiring:
             workers=self.world.workers,
             hashers=self.world.hashers,
             holders=self._holders,
-            port_of=self._port_of,
+            proven_at=self._proven_at,
         )
         return swarm, Chooser(self.library, self.neighbourhood.holdings, self.clock)
 
@@ -263,9 +268,13 @@ class _Wiring:
 
     # -- what they ask of each other
 
-    def _given(self, address: str, count: int) -> None:
+    def _given(self, peer: Endpoint, count: int) -> None:
         """Bytes came over a native session."""
-        self.neighbourhood.neighbours.contacted(address)
+        self.neighbourhood.neighbours.contacted(peer)
+
+    def _not_there(self, peer: Endpoint, error: PeerError) -> None:
+        """A native peer could not be dialled, or ended a session."""
+        self.neighbourhood.doubt(peer.address)
 
     def _hello(self) -> Hello:
         ports = self.listening.tcp_ports.values()
@@ -288,17 +297,18 @@ class _Wiring:
 
     def _is_known(self, address: str) -> bool:
         """Whether it has announced something, by either protocol."""
-        return self.dictionary.knows(address) or self._port_of(address) is not None
+        neighbours = self.neighbourhood.neighbours
+        return self.dictionary.knows(address) or neighbours.is_proven(address)
 
-    def _port_of(self, address: str) -> int | None:
-        """Where an address takes native sessions, if it has proven that it does."""
-        neighbour = self.neighbourhood.neighbours.proven(address)
-        return neighbour.port if neighbour is not None and neighbour.port else None
+    def _proven_at(self, address: str, port: int) -> Endpoint | None:
+        """Who takes native sessions there, if anybody has proven that it does."""
+        return self.neighbourhood.neighbours.proven_at(address, port)
 
     def _holders(self, content: str) -> list[Holder]:
         """Who may be dialled, and has some of a content."""
         holders = self.neighbourhood.holdings.holders(content)
-        return [holder for holder in holders if self._port_of(holder.address) is not None]
+        proven = self.neighbourhood.neighbours.proven
+        return [h for h in holders if h.endpoint.port and proven(h.endpoint) is not None]
 
     def _is_alone(self, content: str) -> bool:
         """Whether nobody else is known to have the whole of it."""

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from peershare.errors import PeerError, Reason
 from peershare.identity import Identity
 from peershare.neighbourhood import Neighbourhood
+from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import CatalogueEntry
 from peershare.wire.messages import Catalogue
 from tests.fakes import FakeReactor, FakeUdpPort, link
@@ -40,8 +41,9 @@ class FakeSessions:
         self.refusing = False
         self.hanging = False
 
-    def get(self, address: str, port: int) -> Deferred[Any]:
+    def get(self, peer: Endpoint) -> Deferred[Any]:
         """A session, at once."""
+        address, port = peer.address, peer.port
         if self.refusing or address not in self._lan.peers:
             self.asked.append((address, port, "refused"))
             return fail(PeerError(Reason.REFUSED, "refuses the connection"))
@@ -93,7 +95,6 @@ class Peer:
             random=Random(int(who.instance, 16)),
             sessions=self.sessions,
             entries=lambda: self.held,
-            is_own=lambda a: str(a) == address,
             is_local=lambda a: a in NETWORK,
         )
         self.hood.on_change(self._changed)

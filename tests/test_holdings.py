@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.errors import PeerError
 from peershare.holdings import MAX_ANSWERS, STEP_ENTRIES, FullError, Holdings, Known
 from peershare.shelves import MAX_OF_ONE_NAME
+from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import (
     EMPTY_DIGEST,
     CatalogueEntry,
@@ -22,6 +23,11 @@ from peershare.wire.catalogue import (
 )
 
 A, B, C = "198.18.0.2", "198.18.0.3", "198.18.0.4"
+
+
+def at(address: str, port: int = 5000) -> Endpoint:
+    """A peer."""
+    return Endpoint(address, port, "ab")
 
 
 def content(label: object) -> str:
@@ -56,13 +62,13 @@ def sweep(holdings: Holdings) -> None:
 
 class HoldingsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.contacted: set[str] = set()
+        self.contacted: set[Endpoint] = set()
         self.holdings = Holdings(self.contacted.__contains__)
 
     def give(self, address: str, *entries: CatalogueEntry, now: float = 0.0) -> str:
         """This peer has these."""
         digest = take_in(self.holdings, *entries, now=now)
-        self.assertTrue(self.holdings.attach(address, 5000, digest))
+        self.assertTrue(self.holdings.attach(at(address, 5000), digest))
         sweep(self.holdings)
         return digest
 
@@ -70,7 +76,7 @@ class HoldingsTestCase(SynchronousTestCase):
         return [known.name for known in self.holdings.lookup(query)]
 
     def who(self, label: object) -> list[tuple[str, bool]]:
-        return [(h.address, h.complete) for h in self.holdings.holders(content(label))]
+        return [(h.endpoint.address, h.complete) for h in self.holdings.holders(content(label))]
 
     def matching(self, pattern: str) -> list[str]:
         return [known.name for known in self.holdings.matching(pattern) if known]
@@ -193,7 +199,7 @@ class LookupTests(HoldingsTestCase):
         (known,) = self.holdings.lookup(content("real"))
         self.assertEqual(known.name, "forest.png")
         self.assertEqual(self.who("real"), [(A, True), (B, True)])
-        self.assertEqual(self.holdings.base_of(A), "")
+        self.assertEqual(self.holdings.base_of(at(A)), "")
 
     def test_age(self) -> None:
         """When it was heard of first."""
@@ -244,9 +250,9 @@ class MatchingTests(HoldingsTestCase):
 
     def test_names_of(self) -> None:
         """What one peer has."""
-        self.assertEqual(set(self.holdings.names_of(B, 9)), {"forest.png", "Tree.PNG"})
-        self.assertEqual(len(self.holdings.names_of(A, 2)), 2)
-        self.assertEqual(self.holdings.names_of(C, 9), ())
+        self.assertEqual(set(self.holdings.names_of(at(B), 9)), {"forest.png", "Tree.PNG"})
+        self.assertEqual(len(self.holdings.names_of(at(A), 2)), 2)
+        self.assertEqual(self.holdings.names_of(at(C), 9), ())
 
 
 class PeersTests(HoldingsTestCase):
@@ -254,10 +260,11 @@ class PeersTests(HoldingsTestCase):
         """With the port, and whether it is all of it."""
         self.give(A, entry("x"))
         digest = self.give(B, entry("x", complete=False))
-        self.holdings.attach(B, 5010, digest)
+        self.holdings.detach(at(B))
+        self.holdings.attach(at(B, 5010), digest)
         found = self.holdings.holders(content("x"))
         self.assertEqual(
-            [(h.address, h.port, h.complete, h.size) for h in found],
+            [(h.endpoint.address, h.endpoint.port, h.complete, h.size) for h in found],
             [(A, 5000, True, 5), (B, 5010, False, 5)],
         )
         self.assertEqual(self.holdings.holders("nonsense"), ())
@@ -272,7 +279,7 @@ class PeersTests(HoldingsTestCase):
         self.assertEqual(set(self.holdings.addresses(identifier)), {A, B})
         self.assertEqual(len(self.holdings.addresses(identifier)), 2)
         self.assertEqual(self.holdings.addresses(content("y")), (A,))
-        self.holdings.detach(A)
+        self.holdings.detach(at(A))
         self.assertEqual(self.holdings.addresses(identifier), (B,))
         self.assertEqual(self.holdings.addresses(content("y")), ())
 
@@ -280,14 +287,14 @@ class PeersTests(HoldingsTestCase):
         """Equal catalogues are kept once, and need not be fetched."""
         digest = self.give(A, entry("x"))
         cost = self.holdings.cost
-        self.assertTrue(self.holdings.attach(B, 5000, digest))
-        self.assertFalse(self.holdings.attach(C, 5000, "0" * 64))
+        self.assertTrue(self.holdings.attach(at(B, 5000), digest))
+        self.assertFalse(self.holdings.attach(at(C, 5000), "0" * 64))
         self.assertEqual((self.who("x"), self.holdings.cost), ([(A, True), (B, True)], cost))
 
     def test_the_empty_one(self) -> None:
         """It is always known."""
         self.give(A, entry("x"))
-        self.assertTrue(self.holdings.attach(A, 5000, EMPTY_DIGEST))
+        self.assertTrue(self.holdings.attach(at(A, 5000), EMPTY_DIGEST))
         sweep(self.holdings)
         self.assertEqual((self.who("x"), self.names("x")), ([], []))
         self.assertEqual(self.holdings.cost, 0)
@@ -297,18 +304,18 @@ class PeersTests(HoldingsTestCase):
         before = self.give(A, entry("x"), entry("y"))
         self.give(A, entry("y"), entry("z"))
         self.assertEqual([self.names(n) for n in "xyz"], [[], ["y"], ["z"]])
-        self.assertFalse(self.holdings.attach(B, 5000, before))
+        self.assertFalse(self.holdings.attach(at(B, 5000), before))
 
     def test_forgotten_at_once(self) -> None:
         """What nobody holds is not told before it is swept either."""
         digest = self.give(A, entry("x"))
         version = self.holdings.version
-        self.holdings.detach(A)
-        self.holdings.detach(A)
+        self.holdings.detach(at(A))
+        self.holdings.detach(at(A))
         self.assertGreater(self.holdings.version, version)
         self.assertEqual((self.names("x"), self.who("x"), self.matching("*")), ([], [], []))
         self.assertTrue(self.holdings.idle)
-        self.assertTrue(self.holdings.attach(B, 5000, digest))
+        self.assertTrue(self.holdings.attach(at(B, 5000), digest))
         sweep(self.holdings)
         self.assertEqual(self.who("x"), [(B, True)])
 
@@ -316,12 +323,12 @@ class PeersTests(HoldingsTestCase):
         """Differences can be read from what is kept whole."""
         told = [entry("x"), entry("y")]
         digest = self.give(A, *told)
-        self.assertEqual(self.holdings.base_of(A), digest)
+        self.assertEqual(self.holdings.base_of(at(A)), digest)
         self.assertEqual(
             sorted(self.holdings.entries(digest), key=line_of), sorted(told, key=line_of)
         )
         self.give(B, entry("x"), entry("../y"))
-        self.assertEqual((self.holdings.base_of(B), self.holdings.base_of(C)), ("", ""))
+        self.assertEqual((self.holdings.base_of(at(B)), self.holdings.base_of(at(C))), ("", ""))
         self.assertEqual(self.names("x"), ["x"])
 
     def test_a_difference(self) -> None:
@@ -332,10 +339,10 @@ class PeersTests(HoldingsTestCase):
         reader = CatalogueReader(digest_of(now), data, self.holdings.entries(base))
         for _ in self.holdings.learning(reader, 0.0):
             pass
-        self.holdings.attach(A, 5000, digest_of(now))
+        self.holdings.attach(at(A, 5000), digest_of(now))
         sweep(self.holdings)
         self.assertEqual([self.names(n) for n in "xyz"], [[], ["y"], ["z"]])
-        self.assertEqual(self.holdings.base_of(A), digest_of(now))
+        self.assertEqual(self.holdings.base_of(at(A)), digest_of(now))
 
 
 class BoundsTests(HoldingsTestCase):
@@ -348,7 +355,7 @@ class BoundsTests(HoldingsTestCase):
         self.assertRaises(PeerError, lambda: [None for _ in work])
         sweep(self.holdings)
         self.assertEqual((self.holdings.cost, self.names("5")), (0, []))
-        self.assertFalse(self.holdings.attach(A, 5000, digest_of(data)))
+        self.assertFalse(self.holdings.attach(at(A, 5000), digest_of(data)))
 
     def test_abandoned(self) -> None:
         """One that is left half done is forgotten."""
@@ -366,9 +373,9 @@ class BoundsTests(HoldingsTestCase):
         digest = digest_of(data)
         steps = list(self.holdings.learning(CatalogueReader(digest, data), 0.0))
         self.assertEqual(len(steps), 10)
-        self.holdings.attach(A, 5000, digest)
+        self.holdings.attach(at(A, 5000), digest)
         sweep(self.holdings)
-        self.holdings.detach(A)
+        self.holdings.detach(at(A))
         self.assertEqual(len(list(self.holdings.sweeping())), 10)
 
     def test_the_collector_sees_little(self) -> None:
@@ -384,7 +391,7 @@ class BoundsTests(HoldingsTestCase):
         """Over the limit the largest catalogue of those we never dealt with makes room."""
         self.holdings = Holdings(self.contacted.__contains__, max_cost=900_000)
         size = 3 * STEP_ENTRIES
-        self.contacted.add(A)
+        self.contacted.add(at(A))
         self.give(A, *(entry(f"a{n}") for n in range(size)))
         self.give(B, *(entry(f"b{n}") for n in range(size)))
         self.give(C, *(entry(f"c{n}") for n in range(size // 2)))
@@ -394,7 +401,7 @@ class BoundsTests(HoldingsTestCase):
     def test_no_room(self) -> None:
         """Where nothing larger can go, the new one is not taken in."""
         self.holdings = Holdings(self.contacted.__contains__, max_cost=500_000)
-        self.contacted.add(A)
+        self.contacted.add(at(A))
         self.give(A, *(entry(f"a{n}") for n in range(3 * STEP_ENTRIES)))
         many = [entry(f"b{n}") for n in range(3 * STEP_ENTRIES)]
         self.assertRaises(FullError, take_in, self.holdings, *many)
@@ -423,10 +430,10 @@ class ModelTests(SynchronousTestCase):
         for number, entries in steps:
             address = f"198.18.0.{number}"
             if entries is None:
-                holdings.detach(address)
+                holdings.detach(at(address))
                 model.pop(address, None)
             else:
-                holdings.attach(address, 5000, take_in(holdings, *entries))
+                holdings.attach(at(address, 5000), take_in(holdings, *entries))
                 model[address] = entries
             if data.draw(st.booleans()):
                 sweep(holdings)
@@ -435,9 +442,10 @@ class ModelTests(SynchronousTestCase):
         for identifier, known in found.items():
             self.compare(holdings, known, model, identifier)
         for address, entries in model.items():
-            self.assertEqual(set(holdings.names_of(address, 99)), {entry.name for entry in entries})
+            names = set(holdings.names_of(at(address), 99))
+            self.assertEqual(names, {entry.name for entry in entries})
         for address in model:
-            holdings.detach(address)
+            holdings.detach(at(address))
         sweep(holdings)
         self.assertEqual(holdings.cost, 0)
         self.assertEqual(holdings._shelves._names, [{}] * 64)
@@ -456,8 +464,8 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual((known.peers, known.complete), (len(having), len(complete)))
         self.assertEqual(set(known.names), {e.name for es in held.values() for e in es})
         holders = holdings.holders(identifier)
-        self.assertEqual({h.address for h in holders}, having)
-        self.assertEqual({h.address for h in holders if h.complete}, complete)
+        self.assertEqual({h.endpoint.address for h in holders}, having)
+        self.assertEqual({h.endpoint.address for h in holders if h.complete}, complete)
         self.assertEqual(len(holders), len(having))
         addresses = holdings.addresses(identifier)
         self.assertEqual((set(addresses), len(addresses)), (having, len(having)))

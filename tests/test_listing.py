@@ -16,6 +16,7 @@ from peershare.library.entries import SharedFile
 from peershare.library.files import Identity
 from peershare.listing import MAX_LISTS, ContentsList
 from peershare.status import ContentStatus
+from peershare.wire.beacon import Endpoint
 from tests.test_dictionary import chunks, five
 from tests.test_holdings import content, entry, sweep, take_in
 
@@ -72,7 +73,7 @@ class ContentsListTests(SynchronousTestCase):
     def give(self, address: str, *names: str, complete: bool = True) -> None:
         """A native peer has these."""
         digest = take_in(self.holdings, *(entry(name, complete=complete) for name in names))
-        self.holdings.attach(address, 5000, digest)
+        self.holdings.attach(Endpoint(address, 5000), digest)
         sweep(self.holdings)
 
     def tell(self, address: str, stem: str) -> None:
@@ -135,7 +136,7 @@ class ContentsListTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a", "classic", "own"])
         self.give(A, "a", "new")
         self.assertEqual(self.names(), ["a", "classic", "new", "own"])
-        self.holdings.detach(A)
+        self.holdings.detach(Endpoint(A, 5000))
         self.assertEqual(self.names(), ["classic", "own"])
         self.library.put("own", content("own"))
         self.assertEqual(self.one("own").id, content("own"))

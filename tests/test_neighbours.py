@@ -8,15 +8,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.neighbours import (
     MAX_NEIGHBOURS,
+    MAX_NEIGHBOURS_AT_ONE_ADDRESS,
     SHORTEST_INTERVAL_SECONDS,
     Heard,
     Neighbours,
+    Question,
     beacon_interval,
 )
-from peershare.wire.beacon import BEACON_BYTES, FRAME_BYTES, Beacon, Nonces
+from peershare.wire.beacon import BEACON_BYTES, FRAME_BYTES, Beacon, Endpoint, Nonces, encode
 
 A, B = "198.18.0.2", "198.18.0.3"
 NOW = 1_000.0
+
+
+def at(address: str, port: int = 5000, instance: str = "b" * 16) -> Endpoint:
+    """The peer of `NeighboursTestCase.beacon` at an address, or another one there."""
+    return Endpoint(address, port, instance)
 
 
 class NeighboursTestCase(SynchronousTestCase):
@@ -41,7 +48,7 @@ class NeighboursTestCase(SynchronousTestCase):
     def prove(self, address: str = A, now: float = NOW, **changes: Any) -> Heard:
         """As `hear`, with the right echo."""
         told = self.beacon(**changes)
-        echo = self.nonces.nonce(address, told.instance, told.port)
+        echo = self.nonces.nonce(told.sender(address))
         return self.hear(address, now, **changes, echo=echo)
 
     def proven(self) -> list[str]:
@@ -53,8 +60,8 @@ class ProofTests(NeighboursTestCase):
         """It is kept, is to be asked, and may not be dialled."""
         heard = self.hear()
         self.assertEqual((heard.doubtful, heard.changed), (True, False))
-        self.assertIsNone(self.neighbours.proven(A))
-        known = self.neighbours.get(A)
+        self.assertIsNone(self.neighbours.proven(at(A)))
+        known = self.neighbours.get(at(A))
         assert known is not None
         self.assertEqual((known.port, known.digest, known.count), (5000, "c" * 64, 3))
 
@@ -68,10 +75,9 @@ class ProofTests(NeighboursTestCase):
 
     def test_a_wrong_echo(self) -> None:
         """It proves nothing: another address's, another port's, a made-up one."""
-        for echo in ("0" * 32, self.nonces.nonce(B, "b" * 16, 5000)):
+        for echo in ("0" * 32, self.nonces.nonce(at(B))):
             self.assertTrue(self.hear(echo=echo).doubtful)
-        echo = self.nonces.nonce(A, "b" * 16, 5000)
-        self.assertTrue(self.hear(port=22, echo=echo).doubtful)
+        self.assertTrue(self.hear(port=22, echo=self.nonces.nonce(at(A))).doubtful)
         self.assertEqual(self.proven(), [])
 
     def test_what_needs_no_new_proof(self) -> None:
@@ -80,23 +86,49 @@ class ProofTests(NeighboursTestCase):
         heard = self.hear(catalogue="d" * 64, count=4)
         self.assertEqual((heard.doubtful, heard.changed), (False, True))
         self.assertFalse(self.hear(catalogue="d" * 64, count=4).changed)
-        known = self.neighbours.proven(A)
+        known = self.neighbours.proven(at(A))
         assert known is not None
         self.assertEqual((known.digest, known.count), ("d" * 64, 4))
 
     def test_what_does(self) -> None:
-        """Another instance or TCP port: what was proven stays until that is, too."""
+        """Another instance or TCP port: what was proven stays, as the other is another peer."""
         self.prove()
         for changes in ({"port": 22}, {"instance": "e" * 16}):
             heard = self.hear(**changes)
             self.assertEqual((heard.doubtful, heard.changed), (True, False))
-            known = self.neighbours.proven(A)
-            assert known is not None
-            self.assertEqual((known.port, known.instance), (5000, "b" * 16))
-        self.assertTrue(self.prove(instance="e" * 16, port=5010).changed)
-        known = self.neighbours.proven(A)
-        assert known is not None
-        self.assertEqual((known.port, known.instance), (5010, "e" * 16))
+            self.assertIsNotNone(self.neighbours.proven(at(A)))
+        self.assertEqual(self.proven(), [A])
+
+    def test_two_of_one_machine(self) -> None:
+        """Each has proven something, and each says what it holds."""
+        self.prove()
+        self.assertTrue(self.prove(instance="e" * 16, port=5010, catalogue="e" * 64).changed)
+        self.hear(instance="e" * 16, port=5010, catalogue="f" * 64)
+        self.assertEqual({n.digest for n in self.neighbours.at(A)}, {"c" * 64, "f" * 64})
+        self.assertEqual(self.proven(), [A, A])
+        self.assertEqual(self.neighbours.proven_at(A, 5010), at(A, 5010, "e" * 16))
+        self.assertIsNone(self.neighbours.proven_at(A, 22))
+        self.assertEqual(self.neighbours.forgotten(), ())
+
+    def test_a_new_run(self) -> None:
+        """It takes the place of the one whose port it has, or whose instance, if it moved."""
+        self.prove()
+        self.neighbours.contacted(at(A))
+        self.prove(instance="e" * 16)
+        self.assertEqual(self.neighbours.forgotten(), (at(A),))
+        self.prove(instance="e" * 16, port=5010)
+        self.assertEqual(self.neighbours.forgotten(), (at(A, 5000, "e" * 16),))
+        self.assertEqual(self.proven(), [A])
+        self.assertTrue(self.neighbours.was_contacted(at(A, 5010, "e" * 16)))
+
+    def test_a_new_run_at_a_udp_port_of_its_own(self) -> None:
+        """Two cannot have the port that is carried; one that is not carried several may have."""
+        self.prove(udp=5000)
+        self.prove(instance="e" * 16, port=5010, udp=5000)
+        self.assertEqual(self.neighbours.forgotten(), (at(A),))
+        self.prove(instance="d" * 16, port=5011)
+        self.prove(instance="c" * 16, port=5012)
+        self.assertEqual(self.neighbours.forgotten(), ())
 
     def test_clones(self) -> None:
         """Two peers with one peer id are two."""
@@ -105,14 +137,17 @@ class ProofTests(NeighboursTestCase):
         self.assertEqual(self.proven(), [A, B])
 
     def test_doubt(self) -> None:
-        """Who failed us must prove itself again, and is asked to."""
+        """Everybody at an address must prove itself again, and is asked to; nobody elsewhere."""
         self.prove()
-        self.neighbours.doubt(A, NOW)
-        self.neighbours.doubt(B, NOW)
-        self.assertIsNone(self.neighbours.proven(A))
+        self.prove(instance="e" * 16, port=5010)
+        self.prove(B)
+        self.assertTrue(self.neighbours.doubt(A, NOW))
+        self.assertFalse(self.neighbours.doubt(A, NOW))
+        self.assertEqual((self.proven(), self.neighbours.is_proven(A)), ([B], False))
+        self.assertEqual([q.endpoint.port for q in self.neighbours.due(NOW)], [5000, 5010])
         self.assertTrue(self.hear().doubtful)
         self.assertTrue(self.prove().changed)
-        self.assertEqual(self.proven(), [A])
+        self.assertEqual(self.proven(), [A, B])
 
 
 class TimeTests(NeighboursTestCase):
@@ -122,7 +157,7 @@ class TimeTests(NeighboursTestCase):
         self.hear(B, interval=40)
         self.assertEqual(self.neighbours.expire(NOW + 119), ())
         self.assertEqual(len(self.neighbours), 2)
-        self.assertEqual(self.neighbours.expire(NOW + 120), (A,))
+        self.assertEqual(self.neighbours.expire(NOW + 120), (at(A),))
         self.assertEqual(len(self.neighbours), 0)
 
     def test_sane_intervals(self) -> None:
@@ -130,8 +165,8 @@ class TimeTests(NeighboursTestCase):
         self.prove(A, interval=1)
         self.prove(B, interval=86_400)
         self.assertEqual(self.neighbours.expire(NOW + 14), ())
-        self.assertEqual(self.neighbours.expire(NOW + 15), (A,))
-        self.assertEqual(self.neighbours.expire(NOW + 1_800), (B,))
+        self.assertEqual(self.neighbours.expire(NOW + 15), (at(A),))
+        self.assertEqual(self.neighbours.expire(NOW + 1_800), (at(B),))
 
     def test_heard_again(self) -> None:
         """Every beacon counts anew, but none that is not proven."""
@@ -139,43 +174,59 @@ class TimeTests(NeighboursTestCase):
         self.hear(A, NOW + 80)
         self.hear(A, NOW + 100, instance="e" * 16)
         self.assertEqual(self.neighbours.expire(NOW + 169), ())
-        self.assertEqual(self.neighbours.expire(NOW + 170), (A,))
+        self.assertEqual(self.neighbours.expire(NOW + 170), (at(A),))
 
     def test_goodbye(self) -> None:
-        """It is not dialled any more, asked whether that is true, then forgotten."""
+        """With our nonce it counts at once."""
         self.prove()
-        self.assertTrue(self.hear(bye=True).changed)
-        self.assertIsNone(self.neighbours.proven(A))
-        self.assertEqual([n.address for n, _ in self.neighbours.due(NOW + 1)], [A])
-        self.assertEqual(self.neighbours.expire(NOW + 3), (A,))
+        self.assertTrue(self.prove(bye=True).changed)
+        self.assertEqual((self.neighbours.forgotten(), len(self.neighbours)), ((at(A),), 0))
 
-    def test_a_goodbye_that_was_a_lie(self) -> None:
-        """Who is there after all proves it, and stays."""
-        self.prove()
-        self.hear(bye=True)
-        self.prove(now=NOW + 1)
-        self.assertEqual(self.neighbours.expire(NOW + 80), ())
-        self.assertEqual(self.proven(), [A])
+    def test_a_goodbye_that_carries_nothing(self) -> None:
+        """Anybody can say it: expiry does its work, and a stranger is not even kept."""
+        self.prove(A)
+        for echo in ("", "0" * 32, self.nonces.nonce(at(B))):
+            self.assertFalse(self.hear(bye=True, echo=echo).changed)
+            self.assertFalse(self.hear(B, bye=True, echo=echo).changed)
+        self.assertEqual((self.proven(), len(self.neighbours)), ([A], 1))
+        self.assertEqual(self.neighbours.expire(NOW + 90), (at(A),))
 
     def test_a_goodbye_of_another_instance(self) -> None:
-        """It is not its own; that of a stranger is taken at its word."""
+        """It is not its own."""
         self.prove(A)
-        self.hear(A, instance="e" * 16, bye=True)
-        self.hear(B)
-        self.hear(B, bye=True)
-        self.hear("198.18.0.4", bye=True)
+        self.prove(A, instance="e" * 16, bye=True)
         self.assertEqual(self.proven(), [A])
-        self.assertEqual(len(self.neighbours), 1)
 
     def test_asking_again(self) -> None:
-        """A stranger is asked three times more after it was heard; then not before it is again."""
+        """A peer that falls silent is asked three times before it is forgotten."""
+        self.prove(nonce="9" * 32)
+        asked = [(t, self.neighbours.due(NOW + t)) for t in range(90)]
+        self.assertEqual([t for t, due in asked if due], [45, 60, 75])
+        self.assertEqual(asked[45][1], (Question(at(A), 5000, "9" * 32),))
+        self.hear(now=NOW + 80)
+        self.assertEqual(self.neighbours.due(NOW + 124), ())
+
+    def test_a_stranger_is_not_asked_again(self) -> None:
+        """It may be somebody who never said a word."""
         self.hear()
-        asked = [t / 2 for t in range(40) if self.neighbours.due(NOW + t / 2)]
-        self.assertEqual(asked, [0.5, 1.5, 4.5])
-        self.hear(now=NOW + 30)
-        self.assertEqual(len(self.neighbours.due(NOW + 31)), 1)
-        self.prove(now=NOW + 31)
-        self.assertEqual(self.neighbours.due(NOW + 40), ())
+        self.assertEqual(self.neighbours.due(NOW + 80), ())
+
+    def test_what_it_gave_us(self) -> None:
+        """Its nonce is taken with a proof alone."""
+        self.prove(nonce="9" * 32)
+        self.hear(nonce="8" * 32)
+        self.prove()
+        self.assertEqual(self.neighbours.question(at(A)), Question(at(A), 5000, "9" * 32))
+        self.assertIsNone(self.neighbours.question(at(B)))
+
+    def test_what_carries_our_nonce(self) -> None:
+        """It is seen before the datagram is read; of those alone that were given it."""
+        told = encode(self.beacon(echo=self.nonces.nonce(at(A))))
+        self.assertIsNone(self.neighbours.carries_proof(told, A))
+        self.prove()
+        self.assertEqual(self.neighbours.carries_proof(told, A), at(A))
+        self.assertIsNone(self.neighbours.carries_proof(told, B))
+        self.assertIsNone(self.neighbours.carries_proof(encode(self.beacon()), A))
 
 
 class BoundsTests(NeighboursTestCase):
@@ -189,7 +240,7 @@ class BoundsTests(NeighboursTestCase):
             self.hear(self.address(number), NOW + number)
         self.assertEqual(len(self.neighbours), MAX_NEIGHBOURS)
         self.assertEqual(self.proven(), [A])
-        self.assertIsNone(self.neighbours.get(self.address(5)))
+        self.assertIsNone(self.neighbours.get(at(self.address(5))))
         self.assertFalse(self.prove(self.address(5)).doubtful, "a proof needs no record")
 
     def test_a_full_house(self) -> None:
@@ -197,16 +248,40 @@ class BoundsTests(NeighboursTestCase):
         for number in range(MAX_NEIGHBOURS):
             self.prove(self.address(number), NOW + number)
         for number in range(10):
-            self.neighbours.contacted(self.address(number))
+            self.neighbours.contacted(at(self.address(number)))
         heard = self.hear(A)
         self.assertEqual((heard.neighbour, heard.doubtful), (None, False))
         self.prove(A)
-        self.assertIsNone(self.neighbours.get(self.address(10)))
-        self.assertIsNotNone(self.neighbours.get(self.address(9)))
+        self.assertIsNone(self.neighbours.get(at(self.address(10))))
+        self.assertIsNotNone(self.neighbours.get(at(self.address(9))))
         self.assertEqual(len(self.neighbours), MAX_NEIGHBOURS)
-        self.assertEqual(self.neighbours.expire(NOW), (self.address(10),))
-        self.assertTrue(self.neighbours.was_contacted(self.address(9)))
-        self.assertFalse(self.neighbours.was_contacted(A))
+        self.assertEqual(self.neighbours.expire(NOW), (at(self.address(10)),))
+        self.assertTrue(self.neighbours.was_contacted(at(self.address(9))))
+        self.assertFalse(self.neighbours.was_contacted(at(A)))
+
+
+class OneAddressTests(NeighboursTestCase):
+    """Sixteen peers of one address, and no more."""
+
+    def test_strangers(self) -> None:
+        """The one that was silent longest makes room; a proof needs no record."""
+        self.prove()
+        for number in range(40):
+            self.hear(instance=f"{number:016x}", now=NOW + number)
+        self.assertEqual(len(self.neighbours), MAX_NEIGHBOURS_AT_ONE_ADDRESS)
+        self.assertIsNotNone(self.neighbours.proven(at(A)))
+        self.hear(B)
+        self.assertEqual(len(self.neighbours), MAX_NEIGHBOURS_AT_ONE_ADDRESS + 1)
+
+    def test_the_proven(self) -> None:
+        """One with whom we dealt stays."""
+        self.prove()
+        self.neighbours.contacted(at(A))
+        for number in range(40):
+            self.prove(instance=f"{number:016x}", port=6_000 + number, now=NOW + number)
+        self.assertEqual(len(self.neighbours), MAX_NEIGHBOURS_AT_ONE_ADDRESS)
+        self.assertIsNotNone(self.neighbours.proven(at(A)))
+        self.assertIsNone(self.hear(instance="f" * 16).neighbour)
 
 
 class IntervalTests(SynchronousTestCase):

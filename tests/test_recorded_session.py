@@ -128,7 +128,7 @@ class RecordedTests(SynchronousTestCase):
             ),
             self.history,
             lambda content: False,
-            lambda content, address: None,
+            lambda content, address, port: None,
         )
         factory = UploaderFactory(
             self.reactor,

@@ -60,7 +60,7 @@ class ContentDownload(RunningDownload):
         if idle and self._rounds.next(self._find(), self._reactor.seconds()):
             self._machine.peer_told()
 
-    def met(self, address: str) -> None:
+    def met(self, address: str, port: int) -> None:
         """Cannot be known without an id."""
 
     def progress(self) -> Progress:

@@ -59,8 +59,8 @@ class Download(Protocol):
     def network_changed(self) -> None:
         """Somebody told something new: go on if it is of use."""
 
-    def met(self, address: str) -> None:
-        """This address fetches the same content."""
+    def met(self, address: str, port: int) -> None:
+        """This peer fetches the same content, and takes sessions at this port (0: nowhere)."""
 
     def progress(self) -> Progress:
         """How far it is."""

@@ -217,11 +217,11 @@ class Downloader(Service):
             if entry.active and not self._convert(entry):
                 entry.download.network_changed()
 
-    def met(self, content: str, address: str) -> None:
+    def met(self, content: str, address: str, port: int) -> None:
         """This address fetches a content from us: whoever fetches it here can turn to it, too."""
         for entry in self._roster:
             if entry.download.content == content and not entry.over:
-                entry.download.met(address)
+                entry.download.met(address, port)
 
     # -- below
 

@@ -85,7 +85,7 @@ class RunningDownload(ABC):
         """Somebody told something new: go on if it is of use."""
 
     @abstractmethod
-    def met(self, address: str) -> None:
+    def met(self, address: str, port: int) -> None:
         """This address fetches the same content."""
 
     @abstractmethod

@@ -104,7 +104,7 @@ class Starter:
         choice = self._chooser.told(download.name)
         if choice is None or download.state not in _CONVERTIBLE:
             return None
-        natives = {holder.address for holder in self._swarm.holders(choice.id)}
+        natives = {holder.endpoint.address for holder in self._swarm.holders(choice.id)}
         if download.state is DownloadState.DOWNLOADING and natives.isdisjoint(
             self._addresses(download.name)
         ):

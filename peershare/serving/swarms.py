@@ -217,12 +217,12 @@ class Serving:
         hello: Callable[[], Hello],
         catalogue: OwnCatalogue,
         is_alone: Callable[[str], bool],
-        met: Callable[[str, str], None],
+        met: Callable[[str, str, int], None],
     ) -> None:
         """`hello()` is ours; `is_alone(content)`: nobody else is known to have it whole.
 
-        `met(content, address)` is told who wants a content, so that whoever fetches it here, too,
-        can turn to them.
+        `met(content, address, port)` is told who wants a content, so that whoever fetches it
+        here, too, can turn to them.
         """
         self.reactor = reactor
         self.library = library
@@ -252,7 +252,7 @@ class Serving:
                 self.reactor, content, self._random, self._is_alone
             )
         swarm.join(receiver)
-        self._met(content, receiver.session.address)
+        self._met(content, receiver.session.address, receiver.session.port)
         return swarm
 
     def leave(self, receiver: Receiver) -> None:

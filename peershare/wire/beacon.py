@@ -8,7 +8,7 @@ ones are none, so that no answer is larger than its question.  Not for: schedule
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -37,12 +37,28 @@ _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Nonce = Annotated[str, Meta(pattern=r"^([0-9a-f]{16,64})?\Z")]
 
 
+class Endpoint(NamedTuple):
+    """One peer among all of a network: by what everything that is known of it is kept.
+
+    `port` is where it takes sessions over TCP, 0 if nowhere, `instance` its run; a classic peer has
+    0 and "".  Two peers of one machine differ in both, and so does a peer that was started again.
+    """
+
+    address: str
+    port: int = 0
+    instance: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
 class Beacon(Struct, frozen=True, kw_only=True):
-    """One beacon.  All keys but the last four are always there.
+    """One beacon.  All keys but the last five are always there.
 
     `port` is where the sender takes sessions over TCP, 0 if nowhere; `interval` how many seconds
     later the next one comes, at the latest but for jitter; `ask`: an answer is wanted; `bye`: the
-    sender goes away now.
+    sender goes away now; `udp` is the port where it alone hears what is sent to its address, 0 if
+    that is where this beacon comes from.
     """
 
     peershare: _Version = VERSION
@@ -56,6 +72,11 @@ class Beacon(Struct, frozen=True, kw_only=True):
     bye: bool = False
     nonce: _Nonce = ""
     echo: _Nonce = ""
+    udp: _Port = 0
+
+    def sender(self, address: str) -> Endpoint:
+        """Who tells it, if it is true and comes from this address."""
+        return Endpoint(address, self.port, self.instance)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -91,13 +112,11 @@ class Nonces:
         """`secret` is 32 random bytes of this run."""
         self._secret = secret
 
-    def nonce(self, address: str, instance: str, port: int) -> str:
+    def nonce(self, endpoint: Endpoint) -> str:
         """Ours for this address, if it is this instance and takes sessions on this port; hex."""
-        told = f"{address} {instance} {port}".encode("ascii")
+        told = f"{endpoint.address} {endpoint.instance} {endpoint.port}".encode("ascii")
         return blake3(told, key=self._secret).digest(NONCE_BYTES).hex()
 
     def proves(self, beacon: Beacon, address: str) -> bool:
         """Whether this beacon, come from this address, echoes it."""
-        return bool(beacon.echo) and beacon.echo == self.nonce(
-            address, beacon.instance, beacon.port
-        )
+        return bool(beacon.echo) and beacon.echo == self.nonce(beacon.sender(address))

@@ -11,6 +11,7 @@ from peershare.content.manifest import manifest_of
 from peershare.errors import AmbiguousContentError, UnknownContentError
 from peershare.library.parts import PART_FOLDER
 from peershare.status import DownloadState
+from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import CatalogueEntry
 from tests.download.world import CONTENT, A, B, C, DownloadTestCase
 from tests.test_holdings import take_in
@@ -25,8 +26,8 @@ class SilentPool:
     def __init__(self) -> None:
         self.dialled: list[str] = []
 
-    def get(self, address: str, port: int) -> Deferred[Any]:
-        self.dialled.append(address)
+    def get(self, peer: Endpoint) -> Deferred[Any]:
+        self.dialled.append(peer.address)
         return Deferred()
 
 
@@ -42,7 +43,7 @@ class ChoosingTestCase(DownloadTestCase):
         """A native peer holds these: name, id, bytes."""
         entries = [CatalogueEntry(n, len(d), i, True) for n, i, d in told]
         digest = take_in(self.holdings, *entries, now=self.reactor.seconds())
-        self.assertTrue(self.holdings.attach(address, 5000, digest))
+        self.assertTrue(self.holdings.attach(Endpoint(address, 5000), digest))
         self.downloader.network_changed()
 
     def wish(self, query: str, folder: Path | None = None) -> Any:

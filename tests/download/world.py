@@ -81,7 +81,7 @@ class DownloadTestCase(SynchronousTestCase):
         self.dialler = Dialler(
             self.reactor, (5000,), TokenBucket(self.limit, clock), lambda address: "198.18.0.1"
         )
-        self.holdings = Holdings(lambda address: False)
+        self.holdings = Holdings(lambda peer: False)
         self.downloader = Downloader(
             self.reactor,
             self.dictionary,
@@ -106,7 +106,7 @@ class DownloadTestCase(SynchronousTestCase):
             workers=self.run_in_worker,
             hashers=self.run_in_worker,
             holders=lambda content: (),
-            port_of=lambda address: None,
+            proven_at=lambda address, port: None,
         )
         return swarm, Chooser(self.library, self.holdings, self.reactor.seconds)
 

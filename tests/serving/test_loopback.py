@@ -80,7 +80,7 @@ class LoopbackTests(TestCase):
             lambda: OURS,
             FakeCatalogue(),
             lambda _: True,
-            lambda content, address: None,
+            lambda content, address, port: None,
         )
         admission = Admission(lambda address: address.is_loopback, lambda _: True)
         self.factory = UploaderFactory(

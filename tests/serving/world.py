@@ -173,7 +173,7 @@ class ServingTestCase(SynchronousTestCase):
             lambda: OURS,
             FakeCatalogue(),
             lambda content: self.alone,
-            lambda content, address: self.met.append((content, address)),
+            lambda content, address, port: self.met.append((content, address)),
         )
         self.known: set[str] = set()
         self.factory = UploaderFactory(

@@ -14,6 +14,7 @@ from peershare.wire.beacon import (
     MAX_BEACON_BYTES,
     NONCE_BYTES,
     Beacon,
+    Endpoint,
     Nonces,
     decode,
     encode,
@@ -43,6 +44,7 @@ beacons = st.builds(
     bye=st.booleans(),
     nonce=_nonces,
     echo=_nonces,
+    udp=st.integers(0, 65_535),
 )
 
 
@@ -111,21 +113,21 @@ class NoncesTests(SynchronousTestCase):
     def test_one_for_each_claim(self) -> None:
         """Another address, instance, TCP port or secret has another nonce."""
         nonces = Nonces(b"s" * 32)
-        one = nonces.nonce(A, "b" * 16, 5000)
+        one = nonces.nonce(Endpoint(A, 5000, "b" * 16))
         self.assertEqual(len(one), 2 * NONCE_BYTES)
-        self.assertEqual(one, nonces.nonce(A, "b" * 16, 5000))
+        self.assertEqual(one, nonces.nonce(Endpoint(A, 5000, "b" * 16)))
         others = {
-            nonces.nonce("198.18.0.3", "b" * 16, 5000),
-            nonces.nonce(A, "c" * 16, 5000),
-            nonces.nonce(A, "b" * 16, 22),
-            Nonces(b"t" * 32).nonce(A, "b" * 16, 5000),
+            nonces.nonce(Endpoint("198.18.0.3", 5000, "b" * 16)),
+            nonces.nonce(Endpoint(A, 5000, "c" * 16)),
+            nonces.nonce(Endpoint(A, 22, "b" * 16)),
+            Nonces(b"t" * 32).nonce(Endpoint(A, 5000, "b" * 16)),
         }
         self.assertEqual(len(others - {one}), 4)
 
     def test_what_proves(self) -> None:
         """The echo of the nonce for just what the beacon says, from just that address."""
         nonces = Nonces(b"s" * 32)
-        echo = nonces.nonce(A, "b" * 16, 5000)
+        echo = nonces.nonce(Endpoint(A, 5000, "b" * 16))
         self.assertTrue(nonces.proves(Beacon(**TOLD, echo=echo), A))
         self.assertFalse(nonces.proves(Beacon(**TOLD, echo=echo), "198.18.0.3"))
         self.assertFalse(nonces.proves(Beacon(**{**TOLD, "port": 22}, echo=echo), A))

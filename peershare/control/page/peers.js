@@ -58,7 +58,7 @@ function rowOf(peer) {
   const count = Math.max(peer.count, names.length);
   const has = count ? listText(names.slice(0, NAMED), NAMED + 1, count) : "nothing";
   return {
-    key: peer.address,
+    key: `${peer.address} ${peer.instance}`,
     cells: [
       safe(peer.address),
       peer.native ? "peershare" : "classic",

@@ -180,6 +180,6 @@ class Asking:
             return
         record.questions += 1
         record.asked_at = now
-        nonce = self._nonces.nonce(address, told.instance, told.port)
+        nonce = self._nonces.nonce(told.sender(address))
         question = msgspec.structs.replace(self._beacon, ask=True, nonce=nonce)
         self._mouths[link].send(beacon.encode(question), address, port)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from peershare.download.swarm.giver import Giver
+from peershare.wire.beacon import Endpoint
 
 
 class Budget:
@@ -17,18 +18,18 @@ class Budget:
 
     def __init__(self, blocks: int) -> None:
         self._blocks = blocks
-        self._hungry: dict[str, None] = {}  # the longest first
+        self._hungry: dict[Endpoint, None] = {}  # the longest first
 
     @property
-    def hungry(self) -> tuple[str, ...]:
+    def hungry(self) -> tuple[Endpoint, ...]:
         """The sessions that it left nothing, though there was something to ask for."""
         return tuple(self._hungry)
 
-    def forget(self, peer: str) -> None:
+    def forget(self, peer: Endpoint) -> None:
         """A session is not hungry, or gone."""
         self._hungry.pop(peer, None)
 
-    def room(self, peer: str, givers: Mapping[str, Giver], busy: int) -> int:
+    def room(self, peer: Endpoint, givers: Mapping[Endpoint, Giver], busy: int) -> int:
         """How many blocks a session may be asked for, while `busy` ones are under way in all."""
         giver = givers[peer]
         room = giver.room()
@@ -54,7 +55,7 @@ class Budget:
             self._hungry[peer] = None
         return room
 
-    def _before(self, peer: str) -> int:
+    def _before(self, peer: Endpoint) -> int:
         """How many of the hungry are fed before this session, a block each."""
         if peer not in self._hungry:
             return len(self._hungry)

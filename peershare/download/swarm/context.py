@@ -15,6 +15,7 @@ from peershare.holdings import Holder
 from peershare.library.entries import Workers
 from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
+from peershare.wire.beacon import Endpoint
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class SwarmContext:
     workers: Workers
     hashers: Workers
     holders: Callable[[str], Sequence[Holder]]  # who may be dialled and has some of a content
-    port_of: Callable[[str], int | None]  # of an address that may be dialled natively, else None
+    # who may be dialled natively at an address and port, if anybody
+    proven_at: Callable[[str, int], Endpoint | None]
     memory: Memory = field(default_factory=Memory)  # for blocks on their way
 
     def part(self, record: DownloadRecord, manifest: Manifest) -> VerifiedPart:

@@ -33,6 +33,7 @@ from peershare.errors import LocalError, StorageError
 from peershare.library.index import DownloadRecord
 from peershare.status import BlockMap, DownloadState
 from peershare.timers import Periodic
+from peershare.wire.beacon import Endpoint
 
 DISK_RETRY_SECONDS = 5.0
 # So many are asked for the manifest at once, which may be long.
@@ -75,9 +76,9 @@ class SwarmDownload(RunningDownload):
         """Somebody told something new."""
         self._supply.refresh()
 
-    def met(self, address: str) -> None:
-        """This address fetches the same content, from us."""
-        self._supply.met([(address, 0)])
+    def met(self, address: str, port: int) -> None:
+        """This peer fetches the same content, from us."""
+        self._supply.met([(address, port)])
 
     def progress(self) -> Progress:
         """How far it is."""
@@ -176,25 +177,25 @@ class SwarmDownload(RunningDownload):
             self._show(DownloadState.DOWNLOADING)
         self._common.changed(self)
 
-    def block_verified(self, address: str, length: int) -> None:
+    def block_verified(self, peer: Endpoint, length: int) -> None:
         """Fetching: a block is here, and right."""
-        self._supply.gave_right(address)
-        self._reports.gave(address, length)
+        self._supply.gave_right(peer)
+        self._reports.gave(peer, length)
         self.problem, self._blocked, self._stuck = "", False, False
 
     def filled(self, address: str, index: int, length: int) -> None:
         """Filling: a block came by the classic protocol, and is right."""
         if self._fetching is not None:
-            self._fetching.filled(address, index, length)
+            self._fetching.filled(Endpoint(address), index, length)
 
-    def gave(self, address: str, length: int) -> None:
+    def gave(self, peer: Endpoint, length: int) -> None:
         """Supply: the only block is here, and right."""
-        self.bytes_came(address, length)
-        self.block_verified(address, length)
+        self.bytes_came(peer.address, length)
+        self.block_verified(peer, length)
 
-    def block_wrong(self, address: str, index: int) -> None:
-        """Fetching: what this address gave is something else."""
-        self._supply.gave_wrong(address, index)
+    def block_wrong(self, peer: Endpoint, index: int) -> None:
+        """Fetching: what this peer gave is something else."""
+        self._supply.gave_wrong(peer, index)
 
     def all_here(self) -> None:
         """Fetching: nothing is missing any more."""

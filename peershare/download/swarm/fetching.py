@@ -27,6 +27,7 @@ from peershare.download.swarm.session import PeerSession
 from peershare.download.swarm.sinks import BlockSink
 from peershare.errors import LocalError
 from peershare.timers import Periodic
+from peershare.wire.beacon import Endpoint
 
 TICK_SECONDS = 0.25
 
@@ -37,11 +38,11 @@ Sink: TypeAlias = BlockSink | BlockBuffer
 class Reports(Protocol):
     """Whom a fetch tells what happens."""
 
-    def block_verified(self, address: str, length: int) -> None:
-        """A block is here; it came from this address."""
+    def block_verified(self, peer: Endpoint, length: int) -> None:
+        """A block is here; it came from this peer."""
 
-    def block_wrong(self, address: str, index: int) -> None:
-        """What came from this address is not what it should be."""
+    def block_wrong(self, peer: Endpoint, index: int) -> None:
+        """What came from this peer is not what it should be."""
 
     def bytes_came(self, address: str, count: int) -> None:
         """Bytes came, whatever they are worth."""
@@ -54,7 +55,7 @@ class Reports(Protocol):
 
 
 class Fetching:
-    """From `begin` to `end`; sessions are known by their addresses."""
+    """From `begin` to `end`; sessions are known by their peers."""
 
     def __init__(
         self,
@@ -76,9 +77,9 @@ class Fetching:
         )
         self._reports = reports
         self._buffers = Buffers(memory, manifest.block_size)
-        self._sessions: dict[str, PeerSession] = {}
+        self._sessions: dict[Endpoint, PeerSession] = {}
         self._owners: dict[int, Sink] = {}  # whose bytes may be written where the block belongs
-        self._arriving: dict[tuple[str, int], Sink] = {}
+        self._arriving: dict[tuple[Endpoint, int], Sink] = {}
         self._tick = Periodic(reactor, TICK_SECONDS, self._look)
         self._running = False
 
@@ -99,7 +100,7 @@ class Fetching:
     @property
     def givers(self) -> tuple[str, ...]:
         """The addresses that give right now."""
-        return tuple(dict.fromkeys(address for address, _ in self._arriving))
+        return tuple(dict.fromkeys(peer.address for peer, _ in self._arriving))
 
     def progress(self) -> Progress:
         """How far it is."""
@@ -117,63 +118,63 @@ class Fetching:
 
     def joined(self, session: PeerSession, have: BlockSet | None, *, steered: bool) -> None:
         """A session can give; `have` None is every block."""
-        self._sessions[session.address] = session
-        self._scheduler.joined(session.address, have, steered, self._reactor.seconds())
-        self._ask(session.address)
+        self._sessions[session.endpoint] = session
+        self._scheduler.joined(session.endpoint, have, steered, self._reactor.seconds())
+        self._ask(session.endpoint)
 
-    def left(self, address: str) -> None:
+    def left(self, peer: Endpoint) -> None:
         """A session gives nothing any more."""
-        if self._sessions.pop(address, None) is None:
+        if self._sessions.pop(peer, None) is None:
             return
-        for key in [key for key in self._arriving if key[0] == address]:
+        for key in [key for key in self._arriving if key[0] == peer]:
             self._drop(key)
-        self._scheduler.left(address, self._reactor.seconds())
+        self._scheduler.left(peer, self._reactor.seconds())
         self._ask_all()
 
-    def had(self, address: str, blocks: Sequence[int]) -> None:
+    def had(self, peer: Endpoint, blocks: Sequence[int]) -> None:
         """A session has more."""
-        self._scheduler.had(address, blocks)
-        self._ask(address)
+        self._scheduler.had(peer, blocks)
+        self._ask(peer)
 
-    def granted(self, address: str, blocks: Sequence[int]) -> None:
+    def granted(self, peer: Endpoint, blocks: Sequence[int]) -> None:
         """A session may be asked for these."""
-        needless = self._scheduler.granted(address, blocks)
-        if needless and address in self._sessions:
-            self._sessions[address].decline(self._content, needless)
-        self._ask(address)
+        needless = self._scheduler.granted(peer, blocks)
+        if needless and peer in self._sessions:
+            self._sessions[peer].decline(self._content, needless)
+        self._ask(peer)
 
-    def opened(self, address: str) -> None:
+    def opened(self, peer: Endpoint) -> None:
         """A session may be asked for anything."""
-        self._scheduler.opened(address)
-        self._ask(address)
+        self._scheduler.opened(peer)
+        self._ask(peer)
 
-    def refused(self, address: str, blocks: Iterable[int]) -> None:
+    def refused(self, peer: Endpoint, blocks: Iterable[int]) -> None:
         """A session will not give these."""
-        self._scheduler.refused(address, tuple(blocks))
+        self._scheduler.refused(peer, tuple(blocks))
         self._ask_all()
 
-    def filled(self, address: str, index: int, length: int) -> None:
+    def filled(self, peer: Endpoint, index: int, length: int) -> None:
         """A block came another way; it is written, and right."""
-        self._accept(address, index, length)
+        self._accept(peer, index, length)
 
-    def interested(self, address: str) -> bool:
+    def interested(self, peer: Endpoint) -> bool:
         """Whether this session has something that we lack."""
-        return self._scheduler.interested(address)
+        return self._scheduler.interested(peer)
 
-    def begins(self, address: str, index: int, length: int) -> Sink | None:
+    def begins(self, peer: Endpoint, index: int, length: int) -> Sink | None:
         """A block is coming; None if nobody needs it any more.  Raises `StorageError`."""
         if index in self._part.held:
             return None
-        count = self._counter(address)
+        count = self._counter(peer)
         buffer = self._buffers.take(length, count)
         if buffer is None and index in self._owners:
             if not self._make_way(index):
-                self._scheduler.forgo(address, index)
+                self._scheduler.forgo(peer, index)
                 return None
             buffer = self._buffers.take(length, count)  # perhaps what the other one had
         sink: Sink = buffer or self._part.sink(index, count)
         self._owners.setdefault(index, sink)
-        self._arriving[address, index] = sink
+        self._arriving[peer, index] = sink
         return sink
 
     def _make_way(self, index: int) -> bool:
@@ -189,19 +190,19 @@ class Fetching:
             return True
         return False
 
-    def arrived(self, address: str, index: int) -> None:
+    def arrived(self, peer: Endpoint, index: int) -> None:
         """All bytes of a block came: check it."""
-        self._scheduler.arrived(address, index, self._reactor.seconds())
-        sink = self._arriving.pop((address, index), None)
+        self._scheduler.arrived(peer, index, self._reactor.seconds())
+        sink = self._arriving.pop((peer, index), None)
         if sink is None or index in self._part.held:
             self._let_go(sink)
-            self._ask(address)
+            self._ask(peer)
             return
         checked = self._check(index, sink)
         checked.addBoth(self._done_with, sink)
-        checked.addCallback(self._checked, address, index, sink)
+        checked.addCallback(self._checked, peer, index, sink)
         checked.addErrback(self._failed)
-        self._ask(address)
+        self._ask(peer)
 
     # -- checking
 
@@ -217,26 +218,26 @@ class Fetching:
         self._let_go(sink)
         return result
 
-    def _checked(self, right: bool, address: str, index: int, sink: Sink) -> None:
+    def _checked(self, right: bool, peer: Endpoint, index: int, sink: Sink) -> None:
         self._disown(index, sink)
         if right:
-            self._accept(address, index, sink.received)
+            self._accept(peer, index, sink.received)
         elif index not in self._part.held:
-            self._scheduler.wrong(address, index, self._reactor.seconds())
-            self._reports.block_wrong(address, index)
-        self._ask(address)
+            self._scheduler.wrong(peer, index, self._reactor.seconds())
+            self._reports.block_wrong(peer, index)
+        self._ask(peer)
 
-    def _accept(self, address: str, index: int, length: int) -> None:
+    def _accept(self, peer: Endpoint, index: int, length: int) -> None:
         if index in self._part.held:
             return
         self._owners.pop(index, None)
         for key in [key for key in self._arriving if key[1] == index]:
             self._drop(key)  # a verified range is never written again
-        self._part.accept(index, address)
-        self._reports.block_verified(address, length)
+        self._part.accept(index, peer.address)
+        self._reports.block_verified(peer, length)
         if not self._running:
             return
-        needless: dict[str, list[int]] = {}
+        needless: dict[Endpoint, list[int]] = {}
         for peer, block in self._scheduler.verified(index, self._reactor.seconds()):
             needless.setdefault(peer, []).append(block)
         for peer, blocks in needless.items():
@@ -252,7 +253,7 @@ class Fetching:
         if self._running or not failure.check(LocalError):
             self._reports.disk_failed(failure)
 
-    def _drop(self, key: tuple[str, int]) -> None:
+    def _drop(self, key: tuple[Endpoint, int]) -> None:
         """What still comes of this is for nobody."""
         sink = self._arriving.pop(key)
         self._disown(key[1], sink)
@@ -272,18 +273,18 @@ class Fetching:
 
     # -- asking
 
-    def _ask(self, address: str) -> None:
+    def _ask(self, peer: Endpoint) -> None:
         """Ask this session for as much as its window takes."""
-        session = self._sessions.get(address)
+        session = self._sessions.get(peer)
         if not self._running or session is None:
             return
-        blocks = self._scheduler.next(address, self._reactor.seconds())
+        blocks = self._scheduler.next(peer, self._reactor.seconds())
         if blocks:
             session.request(self._content, blocks)
 
     def _ask_all(self) -> None:
-        for address in tuple(self._sessions):
-            self._ask(address)
+        for peer in tuple(self._sessions):
+            self._ask(peer)
 
     def _look(self) -> None:
         """Give what is late to others, and the memory that is not needed."""
@@ -291,9 +292,9 @@ class Fetching:
         self._scheduler.late(self._reactor.seconds())
         self._ask_all()
 
-    def _counter(self, address: str) -> Callable[[int], None]:
+    def _counter(self, peer: Endpoint) -> Callable[[int], None]:
         def count(length: int) -> None:
-            self._scheduler.received(address, length, self._reactor.seconds())
-            self._reports.bytes_came(address, length)
+            self._scheduler.received(peer, length, self._reactor.seconds())
+            self._reports.bytes_came(peer.address, length)
 
         return count

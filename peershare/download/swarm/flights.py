@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from peershare.content.blocks import BlockSet
 from peershare.download.swarm import rarity
+from peershare.wire.beacon import Endpoint
 
 
 @dataclass(slots=True)
@@ -28,8 +29,8 @@ class Request:
 class Flight:
     """All that is under way for one block."""
 
-    requests: dict[str, Request] = field(default_factory=dict)
-    checking: dict[str, None] = field(default_factory=dict)  # who gave what is being checked
+    requests: dict[Endpoint, Request] = field(default_factory=dict)
+    checking: dict[Endpoint, None] = field(default_factory=dict)  # who gave what is being checked
 
     @property
     def live(self) -> bool:
@@ -71,26 +72,26 @@ class Flights:
         """All that is under way."""
         return iter(self._flights.items())
 
-    def ask(self, peer: str, block: int, request: Request) -> None:
+    def ask(self, peer: Endpoint, block: int, request: Request) -> None:
         """A session is asked for a missing block."""
         self._flights.setdefault(block, Flight()).requests[peer] = request
         self.busy += 1
         rarity.drop(self.free, block)
 
-    def close(self, peer: str, block: int) -> None:
+    def close(self, peer: Endpoint, block: int) -> None:
         """A request is open no more."""
         flight = self._flights[block]
         self.busy -= not flight.requests.pop(peer).late
         self._settle(block, flight)
 
-    def delay(self, peer: str, block: int) -> None:
+    def delay(self, peer: Endpoint, block: int) -> None:
         """A request is late."""
         flight = self._flights[block]
         flight.requests[peer].late = True
         self.busy -= 1
         self._settle(block, flight)
 
-    def check(self, peer: str, block: int) -> None:
+    def check(self, peer: Endpoint, block: int) -> None:
         """A missing block came from a session and is being checked."""
         flight = self._flights.setdefault(block, Flight())
         if peer not in flight.checking:
@@ -98,7 +99,7 @@ class Flights:
             self.busy += 1
         rarity.drop(self.free, block)
 
-    def fail(self, peer: str, block: int) -> None:
+    def fail(self, peer: Endpoint, block: int) -> None:
         """What came from a session is wrong."""
         flight = self._flights.get(block)
         if flight is not None and peer in flight.checking:
@@ -106,7 +107,7 @@ class Flights:
             self.busy -= 1
             self._settle(block, flight)
 
-    def land(self, block: int) -> list[str]:
+    def land(self, block: int) -> list[Endpoint]:
         """A missing block is here.  Returns the sessions whose requests that closed."""
         flight = self._flights.pop(block, None) or Flight()
         self.busy -= sum(not r.late for r in flight.requests.values()) + len(flight.checking)

@@ -20,6 +20,7 @@ from peershare.download.swarm.part import manifest_of_one
 from peershare.download.swarm.session import PeerSession
 from peershare.download.swarm.sinks import BytesSink
 from peershare.errors import PeerError, Reason, StorageError
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import MAX_RUNS, Content, Problem
 
 # Whoever says so often that it has not what it told is not asked any more.
@@ -35,10 +36,10 @@ class Owner(Protocol):
     def met(self, receivers: Sequence[tuple[str, int]]) -> None:
         """Others who are fetching this content, by hearsay."""
 
-    def lost(self, address: str, error: PeerError) -> None:
+    def lost(self, peer: Endpoint, error: PeerError) -> None:
         """A session is over for this content."""
 
-    def gave(self, address: str, length: int) -> None:
+    def gave(self, peer: Endpoint, length: int) -> None:
         """The only block of this content came, and is right."""
 
     def disk_failed(self, failure: Failure) -> None:
@@ -64,7 +65,7 @@ class Members:
     def __init__(self, content: str, owner: Owner) -> None:
         self._content = content
         self._owner = owner
-        self._members: dict[str, _Member] = {}
+        self._members: dict[Endpoint, _Member] = {}
         self.manifest: Manifest | None = None
         self._fetching: Fetching | None = None
 
@@ -72,7 +73,7 @@ class Members:
 
     def join(self, session: PeerSession, size: int, have: BlockSet | None) -> None:
         """Begin with a session whose peer told `size` bytes; `have` is what we hold."""
-        member = self._members[session.address] = _Member(session)
+        member = self._members[session.endpoint] = _Member(session)
         if self.manifest is None and 0 < size <= MIN_BLOCK_BYTES:
             # no manifest is needed, nor anything but one round trip
             member.single = BytesSink(size)
@@ -93,27 +94,27 @@ class Members:
             if member.told:
                 self._hand_over(member)
 
-    def leave(self, address: str) -> None:
+    def leave(self, peer: Endpoint) -> None:
         """Nothing more of this session."""
-        member = self._members.pop(address, None)
+        member = self._members.pop(peer, None)
         if member is not None:
             member.session.leave(self._content)
             if self._fetching is not None:
-                self._fetching.left(address)
+                self._fetching.left(peer)
 
     def leave_all(self) -> None:
         """Nothing more of anybody."""
         self._fetching = None
-        for address in tuple(self._members):
-            self.leave(address)
+        for peer in tuple(self._members):
+            self.leave(peer)
 
-    def useless(self) -> tuple[str, ...]:
-        """The addresses that have nothing which we lack."""
+    def useless(self) -> tuple[Endpoint, ...]:
+        """The peers that have nothing which we lack."""
         fetching = self._fetching
         if fetching is None:
             return ()
-        told = (address for address, member in self._members.items() if member.told)
-        return tuple(address for address in told if not fetching.interested(address))
+        told = (peer for peer, member in self._members.items() if member.told)
+        return tuple(peer for peer in told if not fetching.interested(peer))
 
     @property
     def all_useless(self) -> bool:
@@ -126,7 +127,7 @@ class Members:
         self, session: PeerSession, told: Content, digests: bytes, have: BlockSet | None
     ) -> None:
         """Session: the answer to `join`.  Raises `PeerError`."""
-        member = self._members[session.address]
+        member = self._members[session.endpoint]
         if self.manifest is None:
             self.manifest = Manifest(told.size, digests)
             self._owner.learned(self.manifest, None)
@@ -144,13 +145,13 @@ class Members:
         self._fetching.joined(member.session, member.have, steered=member.steered)
         granted, member.granted = member.granted, []
         if granted:
-            self._fetching.granted(member.session.address, granted)
+            self._fetching.granted(member.session.endpoint, granted)
 
     def blocks_had(self, session: PeerSession, blocks: Sequence[int]) -> None:
         """Session: it has more."""
-        member = self._members[session.address]
+        member = self._members[session.endpoint]
         if self._fetching is not None:
-            self._fetching.had(session.address, blocks)
+            self._fetching.had(session.endpoint, blocks)
         elif member.have is not None:
             for index in blocks:
                 member.have.add(index)
@@ -158,45 +159,45 @@ class Members:
     def blocks_granted(self, session: PeerSession, blocks: Sequence[int]) -> None:
         """Session: these may be asked for, and no others."""
         if self._fetching is not None:
-            self._fetching.granted(session.address, blocks)
+            self._fetching.granted(session.endpoint, blocks)
         else:
-            self._members[session.address].steered = True
-            self._members[session.address].granted += blocks
+            self._members[session.endpoint].steered = True
+            self._members[session.endpoint].granted += blocks
 
     def opened(self, session: PeerSession) -> None:
         """Session: any may be asked for."""
         if self._fetching is not None:
-            self._fetching.opened(session.address)
+            self._fetching.opened(session.endpoint)
         else:
-            self._members[session.address].steered = False
+            self._members[session.endpoint].steered = False
 
     def block_begins(self, session: PeerSession, index: int, length: int) -> BlockSink | None:
         """Session: a block is coming."""
-        member = self._members[session.address]
+        member = self._members[session.endpoint]
         if member.single is not None:
             return member.single
         if self._fetching is None:
             return None
-        return self._fetching.begins(session.address, index, length)
+        return self._fetching.begins(session.endpoint, index, length)
 
     def block_arrived(self, session: PeerSession, index: int) -> None:
         """Session: all of its bytes came."""
-        member = self._members[session.address]
+        member = self._members[session.endpoint]
         if member.single is not None:
             self._single_arrived(member, member.single)
         elif self._fetching is not None:
-            self._fetching.arrived(session.address, index)
+            self._fetching.arrived(session.endpoint, index)
 
     def _single_arrived(self, member: _Member, single: BytesSink) -> None:
         """The only block of a small content: it has to hash to the id."""
-        data, address = bytes(single.data), member.session.address
+        data, peer = bytes(single.data), member.session.endpoint
         manifest = manifest_of_one(data, self._content)
         if manifest is None:
-            self.charge(address, PeerError(Reason.WRONG_BYTES, "gave bytes of something else"))
+            self.charge(peer, PeerError(Reason.WRONG_BYTES, "gave bytes of something else"))
         elif self.manifest is None:
             self.manifest = manifest
             member.told = True
-            self._owner.gave(address, len(data))
+            self._owner.gave(peer, len(data))
             self._owner.learned(manifest, data)
 
     def storage_failed(self, session: PeerSession, index: int, error: StorageError) -> None:
@@ -205,30 +206,30 @@ class Members:
 
     def refused(self, session: PeerSession, problem: Problem) -> None:
         """Session: it will not give this."""
-        address = session.address
-        member = self._members[address]
+        peer = session.endpoint
+        member = self._members[peer]
         member.refusals += 1
         lacks = problem.code == "not-here" and problem.blocks
         if lacks and self._fetching is not None and member.refusals < MOST_REFUSALS:
-            self._fetching.refused(address, tuple(unrolled(problem.blocks)))
-            if self._fetching.interested(address):
+            self._fetching.refused(peer, tuple(unrolled(problem.blocks)))
+            if self._fetching.interested(peer):
                 return
             # it has nothing of what it told: what it has is to be asked anew, after a while
         reason = _REASONS.get(problem.code, Reason.NOT_HERE)
-        self.charge(address, PeerError(reason, f"refuses: {display(problem.message)}"))
+        self.charge(peer, PeerError(reason, f"refuses: {display(problem.message)}"))
 
     def session_lost(self, session: PeerSession, error: PeerError) -> None:
         """Session: it is over."""
-        self._members.pop(session.address, None)
+        self._members.pop(session.endpoint, None)
         if self._fetching is not None:
-            self._fetching.left(session.address)
-        self._owner.lost(session.address, error)
+            self._fetching.left(session.endpoint)
+        self._owner.lost(session.endpoint, error)
 
-    def charge(self, address: str, error: PeerError) -> None:
+    def charge(self, peer: Endpoint, error: PeerError) -> None:
         """What it gave is wrong: take nothing more of it."""
-        if address in self._members:
-            self.leave(address)
-            self._owner.lost(address, error)
+        if peer in self._members:
+            self.leave(peer)
+            self._owner.lost(peer, error)
 
 
 _REASONS = {"busy": Reason.BUSY, "changed": Reason.CHANGED, "unreadable": Reason.CHANGED}

@@ -20,12 +20,11 @@ from peershare.download.swarm.session import Household, PeerSession
 from peershare.errors import PeerError, Reason
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import Hello
 
 IDLE_SECONDS = 30.0
 _SWEEP_SECONDS = 5.0
-
-_Key = tuple[str, int]
 
 
 class SessionPool:
@@ -37,35 +36,37 @@ class SessionPool:
         hello: Callable[[], Hello],
         bucket: TokenBucket,
         bind_address: Callable[[IPv4Address], str | None],
-        received: Callable[[str, int], None],
+        received: Callable[[Endpoint, int], None],
+        failed: Callable[[Endpoint, PeerError], None],
     ) -> None:
         """`bind_address` gives our own address on the link that a peer's address belongs to.
 
-        `received(address, count)` is told of raw bytes as they come.
+        `received(peer, count)` is called with raw bytes as they come, `failed(peer, error)` when
+        one cannot be dialled or ends a session: who has its address now is not known.
         """
         self._reactor = reactor
         self._hello = hello
         self._bind_address = bind_address
+        self._not_there = failed
         self._household = Household(reactor, bucket, Room(), received, self._forget)
-        self._sessions: dict[_Key, PeerSession] = {}
-        self._dials: dict[_Key, _Dial] = {}
+        self._sessions: dict[Endpoint, PeerSession] = {}
+        self._dials: dict[Endpoint, _Dial] = {}
         self._sweeping = Alarm(reactor)
         self._closed = False
 
-    def get(self, address: str, port: int) -> Deferred[PeerSession]:
+    def get(self, peer: Endpoint) -> Deferred[PeerSession]:
         """A session with this peer; may be cancelled.  Fails with `PeerError`."""
-        key = (address, port)
-        session: Deferred[PeerSession] = Deferred(lambda waiting: self._give_up(key, waiting))
+        session: Deferred[PeerSession] = Deferred(lambda waiting: self._give_up(peer, waiting))
         if self._closed:
             session.errback(_stopping())
-        elif key in self._sessions:
-            session.callback(self._sessions[key])
+        elif peer in self._sessions:
+            session.callback(self._sessions[peer])
         else:
-            dial = self._dials.get(key)
+            dial = self._dials.get(peer)
             if dial is None:
-                dial = self._dials[key] = _Dial()
+                dial = self._dials[peer] = _Dial()
                 dial.waiting.append(session)
-                self._dial(key, dial)
+                self._dial(peer, dial)
             else:
                 dial.waiting.append(session)
         return session
@@ -80,28 +81,30 @@ class SessionPool:
         for session in list(self._sessions.values()):
             session.close()
 
-    def _dial(self, key: _Key, dial: _Dial) -> None:
-        address, port = key
-        own = self._bind_address(IPv4Address(address))
-        factory = _SessionFactory(self._household, address, port, self._hello())
-        dial.connecting = connect(self._reactor, factory, address, port, own)
-        dial.connecting.addCallbacks(self._connected, self._failed, (key,), {}, (key,), {})
+    def _dial(self, peer: Endpoint, dial: _Dial) -> None:
+        own = self._bind_address(IPv4Address(peer.address))
+        factory = _SessionFactory(self._household, peer, self._hello())
+        dial.connecting = connect(self._reactor, factory, peer.address, peer.port, own)
+        dial.connecting.addCallbacks(self._connected, self._failed, (peer,), {}, (peer,), {})
 
-    def _connected(self, session: PeerSession, key: _Key) -> None:
-        self._sessions[key] = session
+    def _connected(self, session: PeerSession, peer: Endpoint) -> None:
+        self._sessions[peer] = session
         if self._sweeping.due is None:
             self._sweeping.set(_SWEEP_SECONDS, self._sweep)
-        for waiting in self._dials.pop(key).waiting:
+        for waiting in self._dials.pop(peer).waiting:
             waiting.callback(session)
 
-    def _failed(self, failure: Failure, key: _Key) -> None:
+    def _failed(self, failure: Failure, peer: Endpoint) -> None:
         error = _stopping() if self._closed else as_peer_error(failure.value)
-        for waiting in self._dials.pop(key).waiting:
+        dial = self._dials.pop(peer)
+        if dial.waiting and not self._closed:  # else it was given up
+            self._not_there(peer, error)
+        for waiting in dial.waiting:
             waiting.errback(error)
 
-    def _give_up(self, key: _Key, waiting: Deferred[PeerSession]) -> None:
+    def _give_up(self, peer: Endpoint, waiting: Deferred[PeerSession]) -> None:
         """One of those who wait does not any more; the last one ends the dialling."""
-        dial = self._dials.get(key)
+        dial = self._dials.get(peer)
         if dial is None or waiting not in dial.waiting:
             return
         dial.waiting.remove(waiting)
@@ -109,9 +112,10 @@ class SessionPool:
             dial.connecting.cancel()
 
     def _forget(self, session: PeerSession) -> None:
-        key = (session.address, session.port)
-        if self._sessions.get(key) is session:
-            del self._sessions[key]
+        if self._sessions.get(session.endpoint) is session:
+            del self._sessions[session.endpoint]
+        if session.over is not None and not session.closed_by_us and not self._closed:
+            self._not_there(session.endpoint, session.over)
 
     def _sweep(self) -> None:
         """Close those that nobody has used for a while."""
@@ -138,8 +142,8 @@ class _Dial:
 class _SessionFactory(Factory):
     noisy = False
 
-    def __init__(self, household: Household, address: str, port: int, hello: Hello) -> None:
-        self._make = lambda: PeerSession(household, address, port, hello)
+    def __init__(self, household: Household, peer: Endpoint, hello: Hello) -> None:
+        self._make = lambda: PeerSession(household, peer, hello)
 
     def buildProtocol(self, addr: object) -> PeerSession:
         """Twisted: the connection is open."""

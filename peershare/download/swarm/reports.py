@@ -13,11 +13,12 @@ from peershare.download.report import Tell
 from peershare.errors import PeerError
 from peershare.ledger import Ledger
 from peershare.status import NoticeKind
+from peershare.wire.beacon import Endpoint
 
 
 @dataclass
 class _Account:
-    """What one address gave since its last line in the log."""
+    """What one peer gave since its last line in the log."""
 
     since: float
     blocks: int = 0
@@ -33,41 +34,41 @@ class SwarmReports:
         self._ledger = ledger
         self._tell = tell
         self._clock = clock
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[Endpoint, _Account] = {}
 
-    def joined(self, address: str) -> None:
+    def joined(self, peer: Endpoint) -> None:
         """A session begins."""
-        self._accounts.setdefault(address, _Account(self._clock()))
+        self._accounts.setdefault(peer, _Account(self._clock()))
 
-    def gave(self, address: str, length: int) -> None:
+    def gave(self, peer: Endpoint, length: int) -> None:
         """A verified block came."""
-        account = self._accounts.setdefault(address, _Account(self._clock()))
+        account = self._accounts.setdefault(peer, _Account(self._clock()))
         account.blocks += 1
         account.bytes += length
 
-    def closed(self, address: str) -> None:
+    def closed(self, peer: Endpoint) -> None:
         """It gives no more, in good order: write down what it gave."""
-        account = self._accounts.pop(address, None)
+        account = self._accounts.pop(peer, None)
         if account is not None and account.blocks:
-            self._log(address, account, f"ok verified: {account.blocks} blocks")
+            self._log(peer, account, f"ok verified: {account.blocks} blocks")
 
     def close_all(self) -> None:
         """Write down what everybody gave."""
-        for address in tuple(self._accounts):
-            self.closed(address)
+        for peer in tuple(self._accounts):
+            self.closed(peer)
 
-    def failed(self, address: str, error: PeerError, others: int) -> None:
+    def failed(self, peer: Endpoint, error: PeerError, others: int) -> None:
         """It failed us; `others` still give.  Who was not giving is no news while others do."""
-        account = self._accounts.pop(address, None)
+        account = self._accounts.pop(peer, None)
         since = self._clock() if account is None else account.since
         if account is not None and account.blocks:
-            self._log(address, account, f"ok verified: {account.blocks} blocks, until it failed")
-        self._log(address, _Account(since), f"failed {error.reason}: {error}")
+            self._log(peer, account, f"ok verified: {account.blocks} blocks, until it failed")
+        self._log(peer, _Account(since), f"failed {error.reason}: {error}")
         if account is None and others:
             return
         then = f", going on with {others} others" if others else ""
-        text = f"{display(self._name)}: {address} {error}{then}"
-        self._tell(NoticeKind.FAILOVER, self._name, address, text)
+        text = f"{display(self._name)}: {peer.address} {error}{then}"
+        self._tell(NoticeKind.FAILOVER, self._name, peer.address, text)
 
     def exhausted(self, missing: int | None, tried: Mapping[str, str]) -> str:
         """Nobody can give the rest (None: how much that is, is not known); why, a line for each."""
@@ -85,6 +86,6 @@ class SwarmReports:
         """Our own disk is in the way."""
         self._tell(NoticeKind.WARNING, "", "", why)
 
-    def _log(self, address: str, account: _Account, result: str) -> None:
+    def _log(self, peer: Endpoint, account: _Account, result: str) -> None:
         seconds = self._clock() - account.since
-        self._ledger.record_download(address, self._name, account.bytes, seconds, result)
+        self._ledger.record_download(peer.address, self._name, account.bytes, seconds, result)

@@ -2,7 +2,7 @@
 
 Random first blocks, then the rarest among what the sessions have, ties by chance; a window a
 session that follows its rate; what is late goes to another; at the end the fastest fetch copies
-of what is still on its way.  Sessions are known by the addresses of their peers; times are
+of what is still on its way.  Sessions are known by their peers; times are
 monotonic seconds.  Not for: sockets, digests or disks; whoever has those tells what happened.
 
 Nothing wakes up here: after an event `next` is to be called for the sessions that it may have
@@ -22,6 +22,7 @@ from peershare.download.swarm.flights import Flights
 from peershare.download.swarm.giver import Giver, copies
 from peershare.download.swarm.order import Order
 from peershare.download.swarm.rarity import Rarity
+from peershare.wire.beacon import Endpoint
 
 BUDGET_BYTES = 64 << 20
 # The first blocks of a download are picked by chance alone, so that downloads which begin
@@ -54,7 +55,7 @@ class Scheduler:
         self._random = random
         self._order = Order() if order is None else order
         self._budget = Budget(max(1, budget_bytes // block_size))
-        self._givers: dict[str, Giver] = {}
+        self._givers: dict[Endpoint, Giver] = {}
         self._rarity = Rarity(total)
         self._flights = Flights(total, held)
         self._random_left = 0 if len(held) else RANDOM_BLOCKS
@@ -80,13 +81,13 @@ class Scheduler:
         return (block for block, _ in self._flights.items())
 
     @property
-    def hungry(self) -> tuple[str, ...]:
+    def hungry(self) -> tuple[Endpoint, ...]:
         """The sessions that the budget left nothing, in the order in which to call `next`."""
         return self._budget.hungry
 
     # -- sessions
 
-    def joined(self, peer: str, have: BlockSet | None, steered: bool, now: float) -> None:
+    def joined(self, peer: Endpoint, have: BlockSet | None, steered: bool, now: float) -> None:
         """A session can be asked; `have` None is every block.
 
         `steered`: only what it grants may be asked for.  Who joins again starts afresh.
@@ -100,7 +101,7 @@ class Scheduler:
         if giver.counted:
             self._rarity.add(bitmap)
 
-    def left(self, peer: str, now: float) -> None:
+    def left(self, peer: Endpoint, now: float) -> None:
         """A session is over: what it was asked for is free again; what it gave stays in check."""
         giver = self._givers.pop(peer, None)
         if giver is None:
@@ -111,7 +112,7 @@ class Scheduler:
         for block in giver.requests:
             self._flights.close(peer, block)
 
-    def had(self, peer: str, blocks: Iterable[int]) -> None:
+    def had(self, peer: Endpoint, blocks: Iterable[int]) -> None:
         """A session has these, too; what is no block is ignored."""
         giver = self._givers.get(peer)
         if giver is None:
@@ -122,7 +123,7 @@ class Scheduler:
                 if giver.counted:
                     self._rarity.add_one(block)
 
-    def granted(self, peer: str, blocks: Iterable[int]) -> list[int]:
+    def granted(self, peer: Endpoint, blocks: Iterable[int]) -> list[int]:
         """A session may be asked for these, and from now on only for what it grants.
 
         Returns those that are not needed: they are to be cancelled, so that others get them.
@@ -140,32 +141,32 @@ class Scheduler:
         self.had(peer, giver.grants)
         return needless
 
-    def opened(self, peer: str) -> None:
+    def opened(self, peer: Endpoint) -> None:
         """A session may be asked for anything from now on."""
         giver = self._givers.get(peer)
         if giver is not None:
             giver.steered = False
             giver.grants.clear()
 
-    def interested(self, peer: str) -> bool:
+    def interested(self, peer: Endpoint) -> bool:
         """Whether a session has blocks that are missing here."""
         giver = self._givers.get(peer)
         return giver is not None and rarity.meet(self._flights.missing, giver.have)
 
     # -- what comes
 
-    def received(self, peer: str, count: int, now: float) -> None:
+    def received(self, peer: Endpoint, count: int, now: float) -> None:
         """So many bytes of blocks came."""
         giver = self._givers.get(peer)
         if giver is not None:
             giver.window.received(count, now)
 
-    def awaits(self, peer: str, block: int) -> bool:
+    def awaits(self, peer: Endpoint, block: int) -> bool:
         """Whether this session was asked for the block, and it is still wanted from it."""
         giver = self._givers.get(peer)
         return giver is not None and block in giver.requests
 
-    def arrived(self, peer: str, block: int, now: float) -> None:
+    def arrived(self, peer: Endpoint, block: int, now: float) -> None:
         """All of a block came; it is in flight until it is `verified` or `wrong`."""
         if self._flights.lacks(block):
             self._flights.check(peer, block)
@@ -174,7 +175,7 @@ class Scheduler:
             for closed in giver.arrived(block):
                 self._flights.close(peer, closed)
 
-    def verified(self, block: int, now: float) -> list[tuple[str, int]]:
+    def verified(self, block: int, now: float) -> list[tuple[Endpoint, int]]:
         """A block is here, from wherever.  Returns what is to be cancelled: (peer, block).
 
         That is what sessions are still asked for, and what they granted and were not asked for.
@@ -190,12 +191,12 @@ class Scheduler:
                 needless.append(peer)
         return [(peer, block) for peer in needless]
 
-    def wrong(self, peer: str, block: int, now: float) -> None:
+    def wrong(self, peer: Endpoint, block: int, now: float) -> None:
         """What came from a session was not the block; it is not asked for it again."""
         self._flights.fail(peer, block)
         self.refused(peer, (block,))
 
-    def refused(self, peer: str, blocks: Iterable[int]) -> None:
+    def refused(self, peer: Endpoint, blocks: Iterable[int]) -> None:
         """A session has not got these, whatever it told; it is not asked for them again."""
         giver = self._givers.get(peer)
         if giver is None:
@@ -210,14 +211,14 @@ class Scheduler:
                 rarity.drop(giver.have, block)
                 self._rarity.remove_one(block)
 
-    def forgo(self, peer: str, block: int) -> None:
+    def forgo(self, peer: Endpoint, block: int) -> None:
         """What a session gives of a block now is not taken; it may be asked for it again."""
         giver = self._givers.get(peer)
         if giver is not None and block in giver.requests:
             giver.close(block)
             self._flights.close(peer, block)
 
-    def late(self, now: float) -> list[tuple[str, int]]:
+    def late(self, now: float) -> list[tuple[Endpoint, int]]:
         """What has become late against the rate of its own session: (peer, block).
 
         Others may be asked for it now; the request stays open, and whoever is first wins.  The
@@ -232,7 +233,7 @@ class Scheduler:
 
     # -- what to ask for
 
-    def next(self, peer: str, now: float) -> list[int]:
+    def next(self, peer: Endpoint, now: float) -> list[int]:
         """The blocks to ask this session for now, in this order; they count as asked."""
         giver = self._givers.get(peer)
         if giver is None or not self._useful(giver):

@@ -23,6 +23,7 @@ from peershare.errors import PeerError, Reason
 from peershare.pace import Pace, Verdict
 from peershare.throttle import TokenBucket
 from peershare.timers import Alarm
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import (
     MAX_RUNS,
     Cancel,
@@ -49,7 +50,7 @@ class Household(NamedTuple):
     reactor: Any
     bucket: TokenBucket
     room: Room
-    received: Callable[[str, int], None]  # an address, and how many raw bytes came from it
+    received: Callable[[Endpoint, int], None]  # a peer, and how many raw bytes came from it
     over: Callable[[PeerSession], None]
 
 
@@ -58,11 +59,12 @@ class PeerSession(Protocol):
 
     transport: Any
 
-    def __init__(self, household: Household, address: str, port: int, ours: Hello) -> None:
+    def __init__(self, household: Household, peer: Endpoint, ours: Hello) -> None:
         """`ours` is the `hello` that we send."""
-        self.address = address
-        self.port = port
+        self.endpoint = peer
+        self.address = peer.address
         self.over: PeerError | None = None
+        self.closed_by_us = False
         self.used_at = household.reactor.seconds()
         self._household = household
         self._reactor = household.reactor
@@ -138,6 +140,7 @@ class PeerSession(Protocol):
 
     def close(self) -> None:
         """End it in order; whoever still wants something is told that it is over."""
+        self.closed_by_us = self.over is None
         self._end(PeerError(Reason.RESET, "is not connected any more"), self._close)
 
     def _is_over_for(self, listener: ContentListener) -> bool:
@@ -190,7 +193,7 @@ class PeerSession(Protocol):
     # -- the end
 
     def _count(self, count: int) -> None:
-        self._household.received(self.address, count)
+        self._household.received(self.endpoint, count)
 
     def _check(self) -> None:
         """Fail a peer that gives nothing of what was asked for, or next to nothing."""

@@ -19,6 +19,7 @@ from peershare.download.swarm.session import PeerSession
 from peershare.errors import PeerError
 from peershare.holdings import Holder
 from peershare.timers import Alarm
+from peershare.wire.beacon import Endpoint
 
 MAX_SESSIONS = 40
 FIRST_BACKOFF_SECONDS = 1.0
@@ -30,9 +31,9 @@ LONGEST_BLAME_SECONDS = 300.0
 
 @dataclass
 class _Standing:
-    """What is held against an address: how often it failed us in a row, and until when."""
+    """What is held against a peer, and by its address against all that are there."""
 
-    failures: int = 0
+    failures: int = 0  # in a row
     blamed: int = 0  # wrong bytes; never forgiven while there are others
     until: float = 0.0
     why: str = ""
@@ -48,7 +49,7 @@ class Sources:
         pool: SessionPool,
         find: Callable[[], Iterable[Holder]],
         opened: Callable[[PeerSession, Holder], None],
-        failed: Callable[[str, PeerError], None],
+        failed: Callable[[Endpoint, PeerError], None],
     ) -> None:
         """`find` gives whoever may be dialled natively and has some of the content."""
         self._reactor = reactor
@@ -57,13 +58,14 @@ class Sources:
         self._find = find
         self._opened = opened
         self._failed = failed
-        self._dialling: dict[str, Deferred[Any]] = {}
-        self._standing: dict[str, _Standing] = {}
+        self._dialling: dict[Endpoint, Deferred[Any]] = {}
+        # of peers, and of addresses (`Endpoint(address)`): wrong bytes are blamed on those
+        self._standing: dict[Endpoint, _Standing] = {}
         self._retry = Alarm(reactor)
         self._running = False
         self.most = MAX_SESSIONS
         self.desperate = False  # nobody of those who are here has what is missing
-        self.sessions: dict[str, PeerSession] = {}
+        self.sessions: dict[Endpoint, PeerSession] = {}
 
     @property
     def busy(self) -> bool:
@@ -72,7 +74,7 @@ class Sources:
 
     def problems(self) -> dict[str, str]:
         """Why each address that failed did, as sentences that follow it."""
-        return {address: s.why for address, s in self._standing.items() if s.why}
+        return {peer.address: s.why for peer, s in self._standing.items() if s.why}
 
     def start(self) -> None:
         """Dial, and go on dialling."""
@@ -98,25 +100,26 @@ class Sources:
         others = [
             holder
             for holder in self._find()
-            if holder.address not in self.sessions and holder.address not in self._dialling
+            if holder.endpoint not in self.sessions and holder.endpoint not in self._dialling
         ]
-        fit = [holder for holder in others if not self._blamed(holder.address)]
+        fit = [holder for holder in others if not self._blamed(holder.endpoint)]
         if not fit and (self.desperate or not self.busy):
             fit = others  # better somebody who was wrong once than nobody
-        ready = [h for h in fit if self._until(h.address) <= now]
+        ready = [h for h in fit if self._until(h.endpoint) <= now]
         if len(ready) > free:
             ready = self._random.sample(ready, max(0, free))
         for holder in ready:
             self._dial(holder)
-        waits = [self._until(holder.address) for holder in fit]
+        waits = [self._until(holder.endpoint) for holder in fit]
         waits = [until - now for until in waits if until > now]
         if waits:
             self._retry.set(min(waits), self.refresh)
 
-    def fail(self, address: str, error: PeerError, *, blame: bool = False) -> None:
-        """It failed us: keep away for a while; `blame`: it gave wrong bytes."""
-        self.sessions.pop(address, None)
-        standing = self._standing.setdefault(address, _Standing())
+    def fail(self, peer: Endpoint, error: PeerError, *, blame: bool = False) -> None:
+        """It failed us: keep away for a while; `blame`: its address gave wrong bytes."""
+        self.sessions.pop(peer, None)
+        held_against = Endpoint(peer.address) if blame else peer
+        standing = self._standing.setdefault(held_against, _Standing())
         standing.failures += 1
         wait = min(FIRST_BACKOFF_SECONDS * 2.0 ** (standing.failures - 1), LONGEST_BACKOFF_SECONDS)
         if blame:
@@ -124,19 +127,18 @@ class Sources:
             wait = min(FIRST_BLAME_SECONDS * 2.0 ** (standing.blamed - 1), LONGEST_BLAME_SECONDS)
         standing.until = self._reactor.seconds() + wait
         standing.why = str(error)
-        self._failed(address, error)
+        self._failed(peer, error)
         self.refresh()
 
-    def gave(self, address: str) -> None:
+    def gave(self, peer: Endpoint) -> None:
         """It gave something that was right."""
-        standing = self._standing.get(address)
-        if standing is not None:
+        for standing in self._standings(peer):
             standing.failures, standing.why = 0, ""
 
-    def exchange(self, address: str) -> None:
+    def exchange(self, peer: Endpoint) -> None:
         """It has nothing for us: make room for somebody else, if there is anybody."""
-        self.sessions.pop(address, None)
-        standing = self._standing.setdefault(address, _Standing())
+        self.sessions.pop(peer, None)
+        standing = self._standing.setdefault(peer, _Standing())
         standing.until = self._reactor.seconds() + LONGEST_BACKOFF_SECONDS
         self.refresh()
 
@@ -144,35 +146,38 @@ class Sources:
         """Whether there are more who have the content than we may hold sessions with."""
         full = len(self.sessions) + len(self._dialling) >= self.most
         return full and any(
-            h.address not in self.sessions and not self._blamed(h.address) for h in self._find()
+            h.endpoint not in self.sessions and not self._blamed(h.endpoint) for h in self._find()
         )
 
     # -- below
 
-    def _blamed(self, address: str) -> bool:
-        standing = self._standing.get(address)
-        return standing is not None and standing.blamed > 0
+    def _standings(self, peer: Endpoint) -> list[_Standing]:
+        """Its own, and that of its address."""
+        standing = self._standing
+        return [standing[key] for key in (peer, Endpoint(peer.address)) if key in standing]
 
-    def _until(self, address: str) -> float:
-        standing = self._standing.get(address)
-        return standing.until if standing is not None else 0.0
+    def _blamed(self, peer: Endpoint) -> bool:
+        return any(standing.blamed for standing in self._standings(peer))
+
+    def _until(self, peer: Endpoint) -> float:
+        return max((standing.until for standing in self._standings(peer)), default=0.0)
 
     def _dial(self, holder: Holder) -> None:
-        dial = self._pool.get(holder.address, holder.port)
-        self._dialling[holder.address] = dial
+        dial = self._pool.get(holder.endpoint)
+        self._dialling[holder.endpoint] = dial
         dial.addCallbacks(self._connected, self._not_connected, (holder,), {}, (holder,))
 
     def _connected(self, session: PeerSession, holder: Holder) -> None:
-        if self._dialling.pop(holder.address, None) is None:
+        if self._dialling.pop(holder.endpoint, None) is None:
             return  # stopped meanwhile
-        self.sessions[holder.address] = session
+        self.sessions[holder.endpoint] = session
         self._opened(session, holder)
 
     def _not_connected(self, failure: Failure, holder: Holder) -> None:
-        if self._dialling.pop(holder.address, None) is None or failure.check(CancelledError):
+        if self._dialling.pop(holder.endpoint, None) is None or failure.check(CancelledError):
             return
         error = failure.value
         if not isinstance(error, PeerError):
             failure.raiseException()
             return
-        self.fail(holder.address, error)
+        self.fail(holder.endpoint, error)

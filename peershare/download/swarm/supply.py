@@ -20,6 +20,7 @@ from peershare.download.swarm.session import PeerSession
 from peershare.download.swarm.sources import Sources
 from peershare.errors import PeerError, Reason
 from peershare.holdings import Holder
+from peershare.wire.beacon import Endpoint
 
 _MOST_MET = 200
 _EMPTY = Manifest(0, b"")
@@ -32,7 +33,7 @@ class Owner(Protocol):
     def learned(self, manifest: Manifest, data: bytes | None) -> None:
         """The manifest is known; `data` is the content if that is but one block."""
 
-    def gave(self, address: str, length: int) -> None:
+    def gave(self, peer: Endpoint, length: int) -> None:
         """The only block of this content came, and is right."""
 
     def found_somebody(self) -> None:
@@ -53,7 +54,7 @@ class Supply:
         self._reports = reports
         self._owner = owner
         self._held: BlockSet | None = None
-        self._met: dict[str, None] = {}  # addresses, by hearsay
+        self._met: dict[tuple[str, int], None] = {}  # addresses and ports, by hearsay
         self._members = Members(content, self)
         self._sources = Sources(
             context.common.reactor,
@@ -126,19 +127,19 @@ class Supply:
             self._sources.refresh()
         if not self._sources.others_waiting():
             return
-        for address in self._members.useless()[:1]:
-            self._members.leave(address)
-            self._reports.closed(address)
-            self._sources.exchange(address)
+        for peer in self._members.useless()[:1]:
+            self._members.leave(peer)
+            self._reports.closed(peer)
+            self._sources.exchange(peer)
 
-    def gave_right(self, address: str) -> None:
-        """What this address gave was right."""
-        self._sources.gave(address)
+    def gave_right(self, peer: Endpoint) -> None:
+        """What this peer gave was right."""
+        self._sources.gave(peer)
 
-    def gave_wrong(self, address: str, index: int) -> None:
-        """What this address gave for a block is something else."""
+    def gave_wrong(self, peer: Endpoint, index: int) -> None:
+        """What this peer gave for a block is something else."""
         error = PeerError(Reason.WRONG_BYTES, f"gave wrong bytes for block {index}")
-        self._members.charge(address, error)
+        self._members.charge(peer, error)
 
     # -- what members and sources say
 
@@ -146,9 +147,9 @@ class Supply:
         """Members: the manifest is known."""
         self._owner.learned(manifest, data)
 
-    def gave(self, address: str, length: int) -> None:
+    def gave(self, peer: Endpoint, length: int) -> None:
         """Members: the only block came."""
-        self._owner.gave(address, length)
+        self._owner.gave(peer, length)
 
     def disk_failed(self, failure: Failure) -> None:
         """Members: our own disk is in the way."""
@@ -156,30 +157,30 @@ class Supply:
 
     def met(self, receivers: Sequence[tuple[str, int]]) -> None:
         """Members: others who are fetching it, too."""
-        for address, _ in receivers:
+        for place in receivers:
             if len(self._met) < _MOST_MET:
-                self._met[address] = None
+                self._met[place] = None
         self._sources.refresh()
 
-    def lost(self, address: str, error: PeerError) -> None:
+    def lost(self, peer: Endpoint, error: PeerError) -> None:
         """Members: a session is over for this content."""
-        self._sources.fail(address, error, blame=error.reason in _BLAMED)
+        self._sources.fail(peer, error, blame=error.reason in _BLAMED)
 
     def _connected(self, session: PeerSession, holder: Holder) -> None:
-        self._reports.joined(session.address)
+        self._reports.joined(session.endpoint)
         self._owner.found_somebody()
         self._members.join(session, holder.size, self._held)
 
-    def _failed(self, address: str, error: PeerError) -> None:
-        self._reports.failed(address, error, len(self._sources.sessions))
+    def _failed(self, peer: Endpoint, error: PeerError) -> None:
+        self._reports.failed(peer, error, len(self._sources.sessions))
 
     def _holders(self) -> tuple[Holder, ...]:
         """Who may be dialled: who told that it has some of it, and whom we heard of so."""
         told = tuple(self._context.holders(self._content))
-        known = {holder.address for holder in told}
+        known = {holder.endpoint for holder in told}
         met = (
-            Holder(address, port, complete=False, size=0)
-            for address in self._met
-            if address not in known and (port := self._context.port_of(address)) is not None
+            Holder(peer, complete=False, size=0)
+            for place in self._met
+            if (peer := self._context.proven_at(*place)) is not None and peer not in known
         )
         return (*told, *met)

@@ -13,6 +13,7 @@ from peershare.download.swarm.part import VerifiedPart
 from peershare.errors import PeerError
 from peershare.library.entries import ContentHandle
 from peershare.library.index import Index
+from peershare.wire.beacon import Endpoint
 from tests.fakes import run_now
 
 BLOCK = 65_536
@@ -54,8 +55,9 @@ class NotingLibrary:
 class NotingSession:
     """A session that notes what is asked of it."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, peer: Endpoint) -> None:
+        self.endpoint = peer
+        self.address = peer.address
         self.requested: list[int] = []
         self.cancelled: list[int] = []
         self.declined: list[int] = []
@@ -86,17 +88,17 @@ class Reports:
     """Notes what a fetch, or a filling, tells."""
 
     def __init__(self) -> None:
-        self.verified: list[tuple[str, int]] = []
-        self.wrong: list[tuple[str, int]] = []
+        self.verified: list[tuple[Endpoint, int]] = []
+        self.wrong: list[tuple[Endpoint, int]] = []
         self.came: dict[str, int] = {}
         self.complete = 0
         self.failures: list[Any] = []
 
-    def block_verified(self, address: str, length: int) -> None:
-        self.verified.append((address, length))
+    def block_verified(self, peer: Endpoint, length: int) -> None:
+        self.verified.append((peer, length))
 
-    def block_wrong(self, address: str, index: int) -> None:
-        self.wrong.append((address, index))
+    def block_wrong(self, peer: Endpoint, index: int) -> None:
+        self.wrong.append((peer, index))
 
     def bytes_came(self, address: str, count: int) -> None:
         self.came[address] = self.came.get(address, 0) + count

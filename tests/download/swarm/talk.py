@@ -18,6 +18,7 @@ from peershare.download.swarm.session import Household, PeerSession
 from peershare.errors import PeerError, StorageError
 from peershare.library.parts import PipedBytes
 from peershare.throttle import TokenBucket
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import (
     Block,
     Catalogue,
@@ -159,10 +160,10 @@ class TalkTestCase(SynchronousTestCase):
             self.reactor,
             TokenBucket(self.rate, self.reactor.seconds),
             self.room,
-            lambda address, count: self.received.append((address, count)),
+            lambda peer, count: self.received.append((peer.address, count)),
             self.over.append,
         )
-        self.session = PeerSession(self.household, PEER, PORT, HELLO)
+        self.session = PeerSession(self.household, Endpoint(PEER, PORT, "ab"), HELLO)
         self.transport = FakeTransport(self.reactor, self.session)
         self.session.makeConnection(self.transport)
         self.listener = Listening()

@@ -14,10 +14,11 @@ from peershare.download.swarm import part as part_module
 from peershare.download.swarm.buffers import BlockBuffer, Memory
 from peershare.download.swarm.fetching import TICK_SECONDS, Fetching
 from peershare.status import ChunkState
+from peershare.wire.beacon import Endpoint
 from tests.download.swarm.parts import BLOCK, NotingSession, Reports, block_of, content, make_part
 from tests.fakes import FakeDisk, FakeReactor, HeldWorkers, run_now
 
-A, B = "198.18.0.2", "198.18.0.3"
+A, B = Endpoint("198.18.0.2", 5000, "aa"), Endpoint("198.18.0.3", 5000, "bb")
 
 
 class FetchingTestCase(SynchronousTestCase):
@@ -35,25 +36,25 @@ class FetchingTestCase(SynchronousTestCase):
         self.fetching.begin()
         self.addCleanup(self.fetching.end)
 
-    def join(self, address: str, have: BlockSet | None = None) -> NotingSession:
-        session: Any = NotingSession(address)
+    def join(self, peer: Endpoint, have: BlockSet | None = None) -> NotingSession:
+        session: Any = NotingSession(peer)
         self.fetching.joined(session, have, steered=False)
         return session
 
-    def give(self, address: str, index: int, data: bytes | None = None) -> None:
+    def give(self, peer: Endpoint, index: int, data: bytes | None = None) -> None:
         """All bytes of a block come, in two pieces."""
         data = block_of(self.data, index) if data is None else data
-        sink = self.fetching.begins(address, index, len(data))
+        sink = self.fetching.begins(peer, index, len(data))
         if sink is not None:
             sink.write(memoryview(data[:1_000]))
             sink.write(memoryview(data[1_000:]))
-        self.fetching.arrived(address, index)
+        self.fetching.arrived(peer, index)
 
     def give_all(self, *sessions: NotingSession) -> None:
         """Whatever is asked for is given, as long as anything is."""
         given: set[tuple[str, int]] = set()
         while True:
-            asked = [(s.address, i) for s in sessions for i in s.requested]
+            asked = [(s.endpoint, i) for s in sessions for i in s.requested]
             todo = [pair for pair in asked if pair not in given]
             if not todo:
                 return
@@ -70,7 +71,7 @@ class OrderTests(FetchingTestCase):
         self.assertEqual(sorted(session.requested), list(range(7)))
         self.assertEqual(sorted(self.library.added), list(range(7)))
         self.assertEqual(self.reports.complete, 1)
-        self.assertEqual(self.reports.came, {A: len(self.data)})
+        self.assertEqual(self.reports.came, {A.address: len(self.data)})
         self.assertEqual(self.part.path.read_bytes(), self.data)
 
     def test_only_what_a_session_has(self) -> None:
@@ -261,9 +262,9 @@ class ManyCopiesTests(FetchingTestCase):
     def begun(self, memory_blocks: int) -> list[NotingSession]:
         self.memory_blocks = memory_blocks
         self.begin()
-        sessions = [self.join(f"198.18.1.{number}") for number in range(40)]
+        sessions = [self.join(Endpoint(f"198.18.1.{number}")) for number in range(40)]
         for session in sessions:
-            sink = self.fetching.begins(session.address, 0, BLOCK)
+            sink = self.fetching.begins(session.endpoint, 0, BLOCK)
             assert sink is not None
             sink.write(memoryview(b"x" * 100))
         return sessions
@@ -274,7 +275,7 @@ class ManyCopiesTests(FetchingTestCase):
         self.assertEqual(self.memory.left, 0)
         self.assertEqual(len(self.fetching.givers), 3)
         self.assertIn(sessions[-1].address, self.fetching.givers)
-        dropped = [s.address for s in sessions if s.cancelled]
+        dropped = [s.endpoint for s in sessions if s.cancelled]
         self.assertEqual(len(dropped), 37)
         self.assertFalse(set(dropped) & set(self.fetching.givers))
 
@@ -334,7 +335,7 @@ class DiskTests(FetchingTestCase):
 
     def give_all_from(self, session: NotingSession, do_all: Callable[[], None]) -> None:
         while not self.part.held.complete:
-            self.give(session.address, session.requested.pop(0))
+            self.give(session.endpoint, session.requested.pop(0))
             do_all()
 
     def test_at_once(self) -> None:
@@ -351,8 +352,8 @@ class DiskTests(FetchingTestCase):
 class MemoryTests(FetchingTestCase):
     blocks = 3
 
-    def buffer(self, address: str, index: int) -> BlockBuffer:
-        sink = self.fetching.begins(address, index, BLOCK)
+    def buffer(self, peer: Endpoint, index: int) -> BlockBuffer:
+        sink = self.fetching.begins(peer, index, BLOCK)
         assert isinstance(sink, BlockBuffer)
         return sink
 
@@ -371,7 +372,7 @@ class MemoryTests(FetchingTestCase):
         buffer = self.buffer(A, 1)
         buffer.space()[:1_000] = block_of(self.data, 1)[:1_000]
         buffer.filled(1_000)
-        self.assertEqual(self.reports.came, {A: 1_000})
+        self.assertEqual(self.reports.came, {A.address: 1_000})
         self.assertEqual(self.fetching.progress().received, 1_000)
         buffer.space()[:] = block_of(self.data, 1)[1_000:]
         buffer.filled(BLOCK - 1_000)
@@ -446,5 +447,5 @@ class PictureTests(FetchingTestCase):
         sink.write(memoryview(block_of(self.data, index)[:5_000]))
         progress = self.fetching.progress()
         self.assertEqual((progress.received, progress.size), (5_000, len(self.data)))
-        self.assertEqual(progress.givers, (A,))
+        self.assertEqual(progress.givers, (A.address,))
         self.assertIn(ChunkState.FETCHING, [chunk.state for chunk in progress.chunks])

@@ -21,6 +21,7 @@ from peershare.download.swarm.session import Household, PeerSession
 from peershare.errors import Reason, StorageError
 from peershare.library.parts import PipedBytes
 from peershare.throttle import TokenBucket
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import Block, Content, Hello, encode
 from tests.download.swarm.talk import HELLO, PEER, PORT, Listening
 from tests.download.test_splicing import SplicingTestCase, failing
@@ -72,7 +73,7 @@ class IntakeTestCase(SplicingTestCase):
             lambda address, count: None,
             lambda session: None,
         )
-        self.session = PeerSession(household, PEER, PORT, HELLO)
+        self.session = PeerSession(household, Endpoint(PEER, PORT, "ab"), HELLO)
         self.listener = Listening()
         self.listener.make_sink = None
         self.listener.block_begins = self.begin  # type: ignore[method-assign]

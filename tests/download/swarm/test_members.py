@@ -10,10 +10,11 @@ from peershare.content.blocks import BlockSet
 from peershare.content.manifest import Manifest, manifest_of
 from peershare.download.swarm.members import MOST_REFUSALS, Members
 from peershare.errors import PeerError, Reason, StorageError
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import Content, Problem
 from tests.download.swarm.parts import NotingSession, content
 
-A, B = "198.18.0.2", "198.18.0.3"
+A, B = Endpoint("198.18.0.2", 5000, "aa"), Endpoint("198.18.0.3", 5000, "bb")
 
 
 class NotingOwner:
@@ -29,11 +30,11 @@ class NotingOwner:
         if receivers:
             self.events.append(("met", receivers))
 
-    def lost(self, address: str, error: PeerError) -> None:
-        self.events.append(("lost", address, error.reason))
+    def lost(self, peer: Endpoint, error: PeerError) -> None:
+        self.events.append(("lost", peer, error.reason))
 
-    def gave(self, address: str, length: int) -> None:
-        self.events.append(("gave", address, length))
+    def gave(self, peer: Endpoint, length: int) -> None:
+        self.events.append(("gave", peer, length))
 
     def disk_failed(self, failure: Any) -> None:
         self.events.append(("disk", str(failure.value)))
@@ -46,11 +47,11 @@ class NotingFetching:
         self.events: list[tuple[Any, ...]] = []
         self.useless: set[str] = set()
 
-    def interested(self, address: str) -> bool:
-        return address not in self.useless
+    def interested(self, peer: Endpoint) -> bool:
+        return peer not in self.useless
 
     def joined(self, session: Any, have: Any, *, steered: bool) -> None:
-        self.events.append(("joined", session.address, have, steered))
+        self.events.append(("joined", session.endpoint, have, steered))
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments: self.events.append((name, *arguments))
@@ -69,8 +70,8 @@ class MembersTests(SynchronousTestCase):
         identifier = self.manifest.content_id
         return Content(content=identifier, size=size, length=0, **fields)
 
-    def session(self, address: str = A, size: int = 0) -> Any:
-        session: Any = NotingSession(address)
+    def session(self, peer: Endpoint = A, size: int = 0) -> Any:
+        session: Any = NotingSession(peer)
         self.members.join(session, size, None)
         return session
 

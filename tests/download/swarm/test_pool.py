@@ -13,11 +13,13 @@ from peershare.download.swarm.pool import IDLE_SECONDS, SessionPool
 from peershare.download.swarm.session import PeerSession
 from peershare.errors import PeerError, Reason
 from peershare.throttle import TokenBucket
+from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import Hello, encode
 from tests.download.swarm.talk import HELLO, ID, ListCatalogueSink, Listening
 from tests.fakes import FakeReactor, FakeTransport
 
 A, B = "198.18.0.2", "198.18.0.3"
+HERE = Endpoint(A, 5000, "ab")
 
 
 class PoolTestCase(SynchronousTestCase):
@@ -26,12 +28,14 @@ class PoolTestCase(SynchronousTestCase):
         self.own: str | None = "198.18.0.1"
         self.hellos = 0
         self.received: list[tuple[str, int]] = []
+        self.gone: list[tuple[Endpoint, Reason]] = []
         self.pool = SessionPool(
             self.reactor,
             self.hello,
             TokenBucket(None, self.reactor.seconds),
             self.own_for,
-            lambda address, count: self.received.append((address, count)),
+            lambda peer, count: self.received.append((peer.address, count)),
+            lambda peer, error: self.gone.append((peer, error.reason)),
         )
 
     def tearDown(self) -> None:
@@ -49,7 +53,7 @@ class PoolTestCase(SynchronousTestCase):
 
     def session(self, address: str = A) -> PeerSession:
         """Dialled, accepted, greeted."""
-        got = self.pool.get(address, 5000)
+        got = self.pool.get(Endpoint(address, 5000, "ab"))
         self.reactor.dialled[-1].accept()
         session = self.successResultOf(got)
         session.dataReceived(encode(Hello(versions=(1,))))
@@ -57,7 +61,7 @@ class PoolTestCase(SynchronousTestCase):
 
     def dial(self, address: str = A, port: int = 5000) -> None:
         """Ask for a session, and for nothing of how that ends."""
-        self.pool.get(address, port).addErrback(lambda _: None)
+        self.pool.get(Endpoint(address, port, "ab")).addErrback(lambda _: None)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(round(seconds)):
@@ -72,13 +76,13 @@ class PoolTestCase(SynchronousTestCase):
 class DiallingTests(PoolTestCase):
     def test_from_our_own_address_within_three_seconds(self) -> None:
         """To the port that is named; what we say of ourselves is asked for each time."""
-        got = self.pool.get(A, 5003)
+        got = self.pool.get(Endpoint(A, 5003, "ab"))
         (dialled,) = self.reactor.dialled
         self.assertEqual((dialled.host, dialled.port, dialled.timeout), (A, 5003, 3))
         self.assertEqual(dialled.own_address, "198.18.0.1")
         dialled.accept()
         session = self.successResultOf(got)
-        self.assertEqual((session.address, session.port), (A, 5003))
+        self.assertEqual(session.endpoint, Endpoint(A, 5003, "ab"))
         self.assertEqual(dialled.request, encode(HELLO))
 
     def test_without_an_own_address_on_that_network(self) -> None:
@@ -88,9 +92,9 @@ class DiallingTests(PoolTestCase):
 
     def test_one_dial_for_all(self) -> None:
         """Whoever asks meanwhile gets the same session, and so does whoever asks later."""
-        waiting = [self.pool.get(A, 5000) for _ in range(3)]
+        waiting = [self.pool.get(HERE) for _ in range(3)]
         self.reactor.dialled[0].accept()
-        sessions = [self.successResultOf(got) for got in (*waiting, self.pool.get(A, 5000))]
+        sessions = [self.successResultOf(got) for got in (*waiting, self.pool.get(HERE))]
         self.assertEqual(sessions, [sessions[0]] * 4)
         self.assertEqual(len(self.reactor.dialled), 1)
         self.assertEqual(self.hellos, 1)
@@ -108,14 +112,17 @@ class DiallingTests(PoolTestCase):
             (error.NoRouteError(), Reason.UNREACHABLE),
         ):
             with self.subTest(reason=reason):
-                waiting = [self.pool.get(A, 5000) for _ in range(2)]
+                waiting = [self.pool.get(HERE) for _ in range(2)]
                 self.reactor.dialled[-1].fail(failed)
                 for got in waiting:
                     self.assertEqual(self.failure(got).reason, reason)
 
     def test_one_gives_up(self) -> None:
         """The others still get their session."""
-        first, second = self.pool.get(A, 5000), self.pool.get(A, 5000)
+        first, second = (
+            self.pool.get(HERE),
+            self.pool.get(HERE),
+        )
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.reactor.dialled[0].accept()
@@ -123,7 +130,10 @@ class DiallingTests(PoolTestCase):
 
     def test_all_give_up(self) -> None:
         """The dialling ends; whoever comes then dials anew."""
-        first, second = self.pool.get(A, 5000), self.pool.get(A, 5000)
+        first, second = (
+            self.pool.get(HERE),
+            self.pool.get(HERE),
+        )
         for got in (first, second):
             got.cancel()
             self.failureResultOf(got, CancelledError)
@@ -134,8 +144,8 @@ class DiallingTests(PoolTestCase):
     def test_who_waits_may_ask_again_at_once(self) -> None:
         """A failure that is answered by the next attempt does not fail with it."""
         again: list[Deferred[PeerSession]] = []
-        got = self.pool.get(A, 5000)
-        got.addErrback(lambda _: again.append(self.pool.get(A, 5000)))
+        got = self.pool.get(HERE)
+        got.addErrback(lambda _: again.append(self.pool.get(HERE)))
         self.reactor.dialled[0].refuse()
         self.reactor.dialled[1].accept()
         self.successResultOf(again[0])
@@ -189,13 +199,13 @@ class KeepingTests(PoolTestCase):
         session = self.session()
         listener = Listening()
         session.join(ID, listener, manifest=False)
-        waiting = self.pool.get(B, 5000)
+        waiting = self.pool.get(Endpoint(B, 5000, "ab"))
         self.pool.close()
         self.assertEqual(listener.names, ["session_lost"])
         self.assertIn("close", self.transport(0).events)
         self.failure(waiting)
         self.assertTrue(self.reactor.dialled[1].cancelled)
-        self.assertEqual(self.failure(self.pool.get(A, 5000)).reason, Reason.UNREACHABLE)
+        self.assertEqual(self.failure(self.pool.get(HERE)).reason, Reason.UNREACHABLE)
         self.assertEqual(len(self.reactor.dialled), 2)
 
     def test_what_came_is_counted(self) -> None:

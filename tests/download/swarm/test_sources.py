@@ -16,31 +16,32 @@ from peershare.download.swarm.sources import (
 )
 from peershare.errors import PeerError, Reason
 from peershare.holdings import Holder
+from peershare.wire.beacon import Endpoint
 from tests.download.swarm.parts import NotingSession, an_error
 from tests.fakes import FakeReactor
 
-A, B = "198.18.0.2", "198.18.0.3"
+A, B = Endpoint("198.18.0.2", 5000, "aa"), Endpoint("198.18.0.3", 5000, "bb")
 
 
 class NotingPool:
     """Notes whom it is to dial; the test says what becomes of it."""
 
     def __init__(self) -> None:
-        self.dials: dict[str, Deferred[Any]] = {}
-        self.dialled: list[str] = []
+        self.dials: dict[Endpoint, Deferred[Any]] = {}
+        self.dialled: list[Endpoint] = []
 
-    def get(self, address: str, port: int) -> Deferred[Any]:
-        self.dialled.append(address)
-        self.dials[address] = Deferred()
-        return self.dials[address]
+    def get(self, peer: Endpoint) -> Deferred[Any]:
+        self.dialled.append(peer)
+        self.dials[peer] = Deferred()
+        return self.dials[peer]
 
-    def accept(self, address: str) -> NotingSession:
-        session = NotingSession(address)
-        self.dials.pop(address).callback(session)
+    def accept(self, peer: Endpoint) -> NotingSession:
+        session = NotingSession(peer)
+        self.dials.pop(peer).callback(session)
         return session
 
-    def refuse(self, address: str) -> None:
-        self.dials.pop(address).errback(PeerError(Reason.REFUSED, "refused the connection"))
+    def refuse(self, peer: Endpoint) -> None:
+        self.dials.pop(peer).errback(PeerError(Reason.REFUSED, "refused the connection"))
 
 
 class SourcesTests(SynchronousTestCase):
@@ -48,14 +49,14 @@ class SourcesTests(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.pool: Any = NotingPool()
         self.there = [A]
-        self.opened: list[str] = []
-        self.failed: list[str] = []
+        self.opened: list[Endpoint] = []
+        self.failed: list[Endpoint] = []
         self.sources = Sources(
             self.reactor,
             Random(3),
             self.pool,
-            lambda: [Holder(address=a, port=5000, complete=True, size=9) for a in self.there],
-            lambda session, holder: self.opened.append(session.address),
+            lambda: [Holder(endpoint=a, complete=True, size=9) for a in self.there],
+            lambda session, holder: self.opened.append(session.endpoint),
             lambda address, error: self.failed.append(address),
         )
         self.addCleanup(self.sources.stop)
@@ -82,7 +83,7 @@ class SourcesTests(SynchronousTestCase):
             self.reactor.advance(0.02)
             self.assertEqual(len(self.pool.dialled), number + 1)
             wait = min(2 * wait, LONGEST_BACKOFF_SECONDS)
-        self.assertEqual(self.sources.problems(), {A: "refused the connection"})
+        self.assertEqual(self.sources.problems(), {A.address: "refused the connection"})
         self.pool.accept(A)
         self.sources.gave(A)
         self.assertEqual(self.sources.problems(), {})
@@ -129,7 +130,7 @@ class SourcesTests(SynchronousTestCase):
 
     def test_a_cap_that_keeps_a_random_part(self) -> None:
         """Of a large swarm so many are dialled as may be, others than by their order."""
-        self.there = [f"198.18.1.{n}" for n in range(1, 101)]
+        self.there = [Endpoint(f"198.18.1.{n}", 5000, "aa") for n in range(1, 101)]
         self.sources.most = 10
         self.sources.start()
         self.assertEqual(len(set(self.pool.dialled)), 10)
