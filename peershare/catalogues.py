@@ -2,12 +2,17 @@
 
 A catalogue that several peers have is fetched from one of them; what comes is looked at in short
 steps, so that the reactor goes on turning.  Wrong bytes are blamed on the address, what a new run
-of the peer may do away with on this one.  Not for: who holds what (`holdings`), nor for what we
-hold ourselves.
+of the peer may do away with on this one.  What an address costs is its own, too: the time that its
+catalogues take (`SHARE_OF_TIME`); a fetch that is slow gives its place to whoever waits for one,
+and one large catalogue is on its way at a time.  Not for: who holds what (`holdings`), nor for what
+we hold ourselves.
 """
 
 from __future__ import annotations
 
+import ctypes
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
@@ -28,8 +33,18 @@ from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry, Catalo
 from peershare.wire.messages import Catalogue
 
 MAX_FETCHES = 8
-# Of one catalogue, dialling included.
+# Of one catalogue, dialling included; and while another one waits for its place.
 FETCH_SECONDS = 60.0
+GRACE_SECONDS = 5.0
+# What is larger than this waits for its like to be read: of bytes on their way, so many are held
+# of small ones, and of one large one.
+LARGE_BYTES = 4 * 1024 * 1024
+LARGE_ENTRIES = 20_000
+# Of its own time, the processor spends so much on the catalogues of one address in the long run.
+SHARE_OF_TIME, BURST_SECONDS = 0.1, 2.0
+# After a step that took longer than the one there is as much time for everything else, up to the
+# other.
+SHORT_STEP_SECONDS, LONGEST_REST_SECONDS = 0.001, 0.02
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 300.0
 # So many peers, and addresses, are remembered because they failed us.
@@ -61,57 +76,120 @@ class Sessions(Protocol):
         """A session with this peer (`CatalogueSession`); fails with `PeerError`."""
 
 
+def give_memory_back() -> None:
+    """Have the C library return what it does not need to the system, where it can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        threading.Thread(target=trim, args=(0,), daemon=True).start()
+
+
 class Chores:
-    """Does long work in short steps, one a turn of the reactor, one thing after the other."""
+    """Does long work in short steps, one a turn of the reactor, one thing after the other.
+
+    Between two steps there is as much time for everything else as the first one took.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, cpu: Callable[[], float] = time.thread_time) -> None:
+        """`cpu` gives the seconds that the processor has spent on us."""
         self._reactor = reactor
+        self._cpu = cpu
         self._queue: deque[tuple[Iterator[None], Callable[[Exception | None], None]]] = deque()
         self._alarm = Alarm(reactor)
+        self.spent = 0.0  # seconds of the processor on what is done just now, or was last
 
     def add(self, work: Iterator[None], done: Callable[[Exception | None], None]) -> None:
         """Do this after everything else; then call `done`, with the exception if one ended it."""
         self._queue.append((work, done))
         if self._alarm.due is None:
-            self._alarm.set(0, self._step)
+            self.spent = 0.0
+            self._alarm.set(0, self._turn)
 
     def stop(self) -> None:
         """Do nothing more."""
         self._alarm.clear()
         self._queue.clear()
 
-    def _step(self) -> None:
+    def _turn(self) -> None:
         work, done = self._queue[0]
-        problem: Exception | None = None
+        began = self._cpu()
+        over, problem = self._step(work)
+        spent = self._cpu() - began
+        self.spent += spent
+        if over:
+            self._queue.popleft()
+            self._end(done, problem)
+            self.spent = 0.0
+        if self._queue:
+            rest = min(spent, LONGEST_REST_SECONDS) if spent > SHORT_STEP_SECONDS else 0.0
+            self._alarm.set(rest, self._turn)
+
+    def _step(self, work: Iterator[None]) -> tuple[bool, Exception | None]:
+        """Whether it is over by now, and by what exception."""
         try:
             next(work)
         except StopIteration:
-            pass
+            return True, None
         except Exception as error:
-            problem = error
-        else:
-            self._alarm.set(0, self._step)
-            return
-        self._queue.popleft()
-        if self._queue:
-            self._alarm.set(0, self._step)
+            return True, error
+        return False, None
+
+    def _end(self, done: Callable[[Exception | None], None], problem: Exception | None) -> None:
         try:
             done(problem)
         except Exception:
             self._log.failure("what follows a piece of long work failed")
 
 
+class TimeShares:
+    """How much of the processor's time each address has used of its share."""
+
+    def __init__(self) -> None:
+        self._debts: dict[str, tuple[float, float]] = {}  # seconds, and as of when
+
+    def spend(self, address: str, seconds: float, now: float) -> None:
+        """So much was spent on it; `now` is monotonic seconds."""
+        self._debts[address] = self._debt(address, now) + seconds, now
+
+    def wait(self, address: str, now: float) -> float:
+        """In how many seconds it is its turn again."""
+        return max(0.0, (self._debt(address, now) - BURST_SECONDS) / SHARE_OF_TIME)
+
+    def expire(self, now: float) -> None:
+        """Forget whoever owes nothing any more."""
+        for address in [a for a in self._debts if not self._debt(a, now)]:
+            del self._debts[address]
+
+    def _debt(self, address: str, now: float) -> float:
+        seconds, at = self._debts.get(address, (0.0, now))
+        return max(0.0, seconds - (now - at) * SHARE_OF_TIME)
+
+
 class _Fetch:
     """One catalogue on its way from one peer; the sink of its session."""
 
-    def __init__(self, neighbour: Neighbour, base: str, entries: Iterator[CatalogueEntry]) -> None:
-        """`entries` are those of the catalogue of digest `base`, if that is not ""."""
+    def __init__(
+        self,
+        neighbour: Neighbour,
+        base: str,
+        entries: Iterator[CatalogueEntry],
+        *,
+        large: bool,
+        now: float,
+    ) -> None:
+        """`entries` are those of the catalogue of digest `base`, if that is not "".
+
+        `large`: it may have as many bytes as a catalogue can have.
+        """
         self.neighbour = neighbour
         self.base = base
+        self.large = large
+        self.began_at = now
+        self.received = 0
+        self.dropped = False
         self._entries = entries
-        self._pieces: list[bytes] = []
+        self._data = bytearray()
         self.told: Catalogue | None = None
 
     def begins(self, told: Catalogue) -> None:
@@ -119,16 +197,19 @@ class _Fetch:
         if told.length > MAX_CATALOGUE_BYTES:
             raise PeerError(Reason.BAD_MESSAGE, f"sent a catalogue of {told.length} bytes")
         self.told = told
+        self.dropped = told.length > LARGE_BYTES and not self.large
 
     def write(self, data: memoryview) -> None:
         """The next bytes."""
-        self._pieces.append(bytes(data))
+        self.received += len(data)
+        if not self.dropped:
+            self._data += data
 
     def reader(self) -> CatalogueReader:
         """What reads it, once it is here."""
         assert self.told is not None
         base = self._entries if self.told.base else None
-        return CatalogueReader(self.told.digest, b"".join(self._pieces), base)
+        return CatalogueReader(self.told.digest, self._data, base)
 
 
 class Fetcher:
@@ -159,8 +240,11 @@ class Fetcher:
         # what a peer tells, although its own answer to that was another catalogue
         self._outdated: dict[Endpoint, str] = {}
         self._fetches: dict[str, tuple[_Fetch, Deferred[Any], Alarm]] = {}  # by digest
+        self._large: set[str] = set()  # addresses whose catalogue turned out to be large
+        self._shares = TimeShares()
         self._alarm = Alarm(reactor)
         self._sweeping = False
+        self._given_back = holdings.given_back
         self.refusals = Refusals(reactor.seconds, LogLevel.debug)
 
     def told(self, neighbour: Neighbour) -> None:
@@ -175,7 +259,8 @@ class Fetcher:
             crowd = min(_CROWD_SECONDS, self._neighbours.proven_count * _CROWD_SECONDS_EACH)
             now = self._reactor.seconds()
             retry_at = max(at for _, at in self._failures_of(peer))
-            due = self._wanted[peer] = max(retry_at, now + self._random.uniform(0, crowd))
+            soon = now + self._random.uniform(0, crowd) + self._shares.wait(peer.address, now)
+            due = self._wanted[peer] = max(retry_at, soon)
             self._look_in(due - now)
 
     def gone(self, peer: Endpoint) -> None:
@@ -183,6 +268,8 @@ class Fetcher:
         self._wanted.pop(peer, None)
         self._failures.pop(peer, None)
         self._outdated.pop(peer, None)
+        self._large.discard(peer.address)
+        self._shares.expire(self._reactor.seconds())
         self._holdings.detach(peer)
         self._changed()
 
@@ -212,19 +299,51 @@ class Fetcher:
             elif due > now:
                 later = min(later, due)
             elif neighbour.digest not in self._fetches:
-                if len(self._fetches) >= MAX_FETCHES:
-                    return  # the end of any of them comes back here
-                del self._wanted[peer]
-                self._fetch(neighbour)
+                if self._has_room(neighbour):
+                    del self._wanted[peer]
+                    self._fetch(neighbour)
+                else:
+                    later = min(later, self._hurry(neighbour, now))
         if later < float("inf"):
             self._look_in(later - now)
+
+    def _is_large(self, neighbour: Neighbour) -> bool:
+        return neighbour.count > LARGE_ENTRIES or neighbour.address in self._large
+
+    def _has_room(self, neighbour: Neighbour) -> bool:
+        if len(self._fetches) >= MAX_FETCHES:
+            return False
+        return not self._is_large(neighbour) or not any(
+            fetch.large for fetch, *_ in self._fetches.values()
+        )
+
+    def _hurry(self, neighbour: Neighbour, now: float) -> float:
+        """End the slowest fetch in the way of this one; when to look again where none is slow."""
+        only_large = len(self._fetches) < MAX_FETCHES
+        in_the_way = [
+            (fetch, waiting)
+            for fetch, waiting, alarm in self._fetches.values()
+            if alarm.due is not None and (fetch.large or not only_large)
+        ]
+        slow = [found for found in in_the_way if now - found[0].began_at >= GRACE_SECONDS]
+        if slow:
+            # its end comes back here
+            min(slow, key=lambda found: found[0].received / (now - found[0].began_at))[1].cancel()
+            return float("inf")
+        return min((f.began_at + GRACE_SECONDS for f, _ in in_the_way), default=float("inf"))
 
     def _fetch(self, neighbour: Neighbour) -> None:
         peer = neighbour.endpoint
         # once something went wrong, only all of it will do
         failed = any(count for count, _ in self._failures_of(peer))
         base = "" if failed else self._holdings.base_of(peer)
-        fetch = _Fetch(neighbour, base, self._holdings.entries(base) if base else iter(()))
+        fetch = _Fetch(
+            neighbour,
+            base,
+            self._holdings.entries(base) if base else iter(()),
+            large=self._is_large(neighbour),
+            now=self._reactor.seconds(),
+        )
         waiting = self._sessions.get(peer)
         alarm = Alarm(self._reactor)
         self._fetches[neighbour.digest] = fetch, waiting, alarm
@@ -240,12 +359,17 @@ class Fetcher:
             return
         self._fetches[fetch.neighbour.digest][2].clear()
         self._neighbours.contacted(fetch.neighbour.endpoint)
+        if fetch.dropped:
+            self._large.add(fetch.neighbour.address)
+            self._over(fetch)
+            return
         reader = fetch.reader()
         work = self._holdings.learning(reader, self._reactor.seconds())
         self._chores.add(work, lambda problem: self._learned(fetch, reader, problem))
 
     def _learned(self, fetch: _Fetch, reader: CatalogueReader, problem: Exception | None) -> None:
         """All of it was looked at: whoever tells this digest has it."""
+        self._shares.spend(fetch.neighbour.address, self._chores.spent, self._reactor.seconds())
         if problem is not None:
             self._failed(fetch, problem)
             return
@@ -315,5 +439,8 @@ class Fetcher:
 
     def _swept(self, problem: Exception | None) -> None:
         self._sweeping = False
+        if self._holdings.given_back != self._given_back:
+            self._given_back = self._holdings.given_back
+            give_memory_back()
         if problem is not None:
             self._log.failure("forgetting catalogues failed", failure=Failure(problem))

@@ -25,7 +25,6 @@ from peershare.pairs import (
     Pair,
     PairStore,
     Told,
-    root_of,
 )
 from peershare.resolving import normal, resolve
 
@@ -93,11 +92,10 @@ class ContentDictionary(PairStore):
         Raises `AmbiguousNameError` where the name fits several contents (`resolving.resolve`).
         """
         live: dict[str, list[tuple[Entry, dict[int, Pair]]]] = {}
-        for base, entries in self._roots.get(root_of(query), {}).items():
-            for entry in entries:
-                chunks = entry.chunks(now)
-                if chunks:
-                    live.setdefault(normal(base), []).append((entry, chunks))
+        for entry in self.candidates(query):
+            chunks = entry.chunks(now)
+            if chunks:
+                live.setdefault(normal(entry.base), []).append((entry, chunks))
         told = {base: {e.owner.address for e, _ in found} for base, found in live.items()}
         resolved = resolve(query, told)
         chosen: dict[str, tuple[Entry, dict[int, Pair]]] = {}

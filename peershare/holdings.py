@@ -18,10 +18,10 @@ from peershare.content.manifest import ID_PREFIX, id_query, is_content_id
 from peershare.content.names import folded, split_name
 from peershare.resolving import normal
 from peershare.shelves import Item
-from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, FullError, Stock
+from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, Stock
 from peershare.wire.beacon import Endpoint
 
-__all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "FullError", "Holder", "Holdings", "Known"]
+__all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "Holder", "Holdings", "Known"]
 
 # Nobody reads more answers to one question.
 MAX_ANSWERS = 100

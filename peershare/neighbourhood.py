@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from peershare.beacons import Beacons, BeaconSocket
 from peershare.catalogues import Chores, Fetcher, Sessions
 from peershare.hearing import Hearing
-from peershare.holdings import Holdings
+from peershare.holdings import MAX_COST_BYTES, Holdings
 from peershare.identity import Identity
 from peershare.links import Link
 from peershare.neighbours import Heard, Neighbours
@@ -79,8 +79,11 @@ class Neighbourhood(Service):
         sessions: Sessions,
         entries: Callable[[], Iterable[CatalogueEntry]],
         is_local: Callable[[IPv4Address], bool],
+        memory: int = MAX_COST_BYTES,
     ) -> None:
         """`entries` gives what we hold; `shares_changed` says that it is not what it was.
+
+        `memory` are the bytes that what others hold may take.
 
         `sessions` is a pool of sessions, which is asked only for who has proven to be there.
         `is_local`: on the network of one of our links.
@@ -89,7 +92,7 @@ class Neighbourhood(Service):
         self._entries = entries
         self.catalogue = CatalogueHistory()
         self.neighbours = Neighbours(Nonces(identity.secret))
-        self.holdings = Holdings(self.neighbours.was_contacted)
+        self.holdings = Holdings(self.neighbours.was_contacted, memory)
         self._beacons = Beacons(
             reactor,
             identity,
@@ -98,9 +101,7 @@ class Neighbourhood(Service):
             neighbours=lambda: self.neighbours.proven_count,
         )
         self._chores = Chores(reactor)
-        self._fetcher = Fetcher(
-            reactor, self.neighbours, self.holdings, sessions, random, self._chores, self._changed
-        )
+        self._fetcher = self._make_fetcher(sessions, random)
         self._hearing = Hearing(
             reactor,
             beacon_port,
@@ -116,6 +117,12 @@ class Neighbourhood(Service):
         self._version, self._seen = 0, (0, 0)
         self._telling = _Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
         self._updating = _Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
+
+    def _make_fetcher(self, sessions: Sessions, random: Random) -> Fetcher:
+        held, chores = self.holdings, self._chores
+        return Fetcher(
+            self._reactor, self.neighbours, held, sessions, random, chores, self._changed
+        )
 
     def on_change(self, callback: Callable[[], object]) -> None:
         """Call this whenever something was learned or forgotten (at most ten times a second)."""

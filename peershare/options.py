@@ -18,6 +18,7 @@ from typing import Any
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _RATE_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _LONGEST_INTERVAL_SECONDS = 86_400.0
+_SMALLEST_DIRECTORY_BYTES = 16 * 10**6
 _LARGEST_UPLOAD_BYTES = 4_096 * 10**9
 # Stands for a value of a file that is no text and no number; no option takes it.
 NO_SCALAR = "<neither text nor number>"
@@ -109,6 +110,13 @@ def _size(text: str) -> int:
     size = int(float(match[1]) * _RATE_UNITS[match[2].lower()])
     if not 1 <= size <= _LARGEST_UPLOAD_BYTES:
         raise ValueError("a size from 1 byte to 4096G is needed")
+    return size
+
+
+def _memory(text: str) -> int:
+    size = _size(text)
+    if size < _SMALLEST_DIRECTORY_BYTES:
+        raise ValueError("less than 16M is too little for the names of a network")
     return size
 
 
@@ -204,6 +212,14 @@ OPTIONS: tuple[Option, ...] = (
         "SECONDS",
         "seconds between two announcements (default 60)",
         _interval,
+    ),
+    Option(
+        "directory-memory",
+        "directory_memory_bytes",
+        "SIZE",
+        "memory for what other peers have; where it is full each address has an equal share, and"
+        " what is beyond is not listed (default 128 MiB)",
+        _memory,
     ),
     Option(
         "guest",

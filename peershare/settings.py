@@ -43,6 +43,7 @@ class Settings:
     download_limit_bytes_per_second: float | None = None
     classic_ports: tuple[int, ...] = CLASSIC_TCP_PORTS
     announce_interval_seconds: float = 60.0
+    directory_memory_bytes: int = 128 * 1024 * 1024  # for what others have, by estimate
     guest: bool = False  # whether there is a page for browsers of the network
     guest_port: int = 5080
     guest_upload: bool = False  # whether guests may send files

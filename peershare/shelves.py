@@ -142,6 +142,13 @@ class Shelves:
         else:
             item.slot, item.mask = item.mask.bit_length() - 1, 0
 
+    def compacting(self) -> Iterator[None]:
+        """Give back, table by table, what tables that were larger once still take."""
+        for number in range(_TABLES):
+            self._ids[number] = dict(self._ids[number])
+            self._names[number] = dict(self._names[number])
+            yield
+
     def _remove(self, item: Item) -> None:
         prefix = _prefix(item.id)
         table = self._ids[prefix % _TABLES]

@@ -2,42 +2,49 @@
 
 Catalogues are kept once however many peers have them, contents once however many catalogues name
 them (`shelves`).  What can take long, as a catalogue has up to 100,000 entries, is an iterator of
-short steps; only one of them may be under way at a time.  Not for: questions about contents
-(`holdings`), nor for fetching catalogues.  Times are monotonic seconds.
+short steps; only one of them may be under way at a time.
+
+Memory is shared equally among addresses: where it is full, the catalogue of whoever has most of it
+loses its last entries, and one that has most itself is kept in part.  How much of a catalogue is
+not kept is known.  Not for: questions about contents (`holdings`), nor for fetching catalogues.
+Times are monotonic seconds.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
-from peershare.errors import LocalError
 from peershare.shelves import Item, Shelves
 from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import EMPTY_DIGEST, CatalogueEntry, CatalogueReader
 
-# Estimated memory of everything; a million contents, all different, take two thirds of it.
-MAX_COST_BYTES = 800 * 1024 * 1024
+# Estimated memory of everything, as `--directory-memory` sets it for catalogues by default.
+MAX_COST_BYTES = 96 * 1024 * 1024
 # Entries between two steps: some milliseconds.
 STEP_ENTRIES = 250
 _COST_OF_ENTRY_BYTES = 8
 _EMPTY_SLOT = 0
-
-
-class FullError(LocalError):
-    """There is no room for a catalogue, and nothing less useful that could make room."""
+# With so much forgotten, what the tables of the rest waste is worth a look.
+_COMPACT_BYTES = 8 * 1024 * 1024
 
 
 class Catalogue:
-    """`slot` is its bit in the masks of its items; `peers` are those that have it."""
+    """`slot` is its bit in the masks of its items; `peers` are those that have it.
 
-    __slots__ = ("canonical", "digest", "items", "peers", "slot")
+    `cost` are the estimated bytes of its items, as if no other catalogue had them, too; `left_out`
+    counts its entries that are not kept.
+    """
+
+    __slots__ = ("canonical", "cost", "digest", "items", "left_out", "peers", "slot")
 
     def __init__(self, digest: str, slot: int) -> None:
         self.digest = digest
         self.slot = slot
         self.canonical = True
-        self.items: tuple[Item, ...] = ()
+        self.items: list[Item] = []
+        self.cost = 0
+        self.left_out = 0
         self.peers: dict[Endpoint, None] = {}
 
 
@@ -47,7 +54,10 @@ class Stock:
     def __init__(
         self, is_contacted: Callable[[Endpoint], bool], max_cost: int = MAX_COST_BYTES
     ) -> None:
-        """`is_contacted`: whether we ever exchanged bytes with a peer; others go first."""
+        """`is_contacted`: whether we ever exchanged bytes with a peer.
+
+        Of two that take as much of the `max_cost` bytes, the other one loses.
+        """
         self._is_contacted = is_contacted
         self._max_cost = max_cost
         self._shelves = Shelves()
@@ -60,12 +70,19 @@ class Stock:
         # how many peers -> the slots of the catalogues that so many peers have, as bits; all slots
         self._counts: dict[int, int] = {}
         self._live = 0
+        self._forgotten = 0  # bytes, since the tables were compacted
         self.version = 0
+        self.given_back = 0  # grows whenever much memory has become free
 
     @property
     def cost(self) -> int:
         """Estimated bytes of memory."""
         return self._shelves.cost + self._entries * _COST_OF_ENTRY_BYTES
+
+    @property
+    def left_out(self) -> int:
+        """How many entries of catalogues that peers have now are not kept."""
+        return sum(held.left_out for held in set(self._of_peer.values()))
 
     @property
     def idle(self) -> bool:
@@ -82,32 +99,40 @@ class Stock:
 
     def entries(self, digest: str) -> Iterator[CatalogueEntry]:
         """What a catalogue that we have consists of, in canonical order.  Raises KeyError."""
-        return (item.entry for item in self._catalogues[digest].items)
+        return (item.entry for item in tuple(self._catalogues[digest].items))
 
     def learning(self, reader: CatalogueReader, now: float) -> Iterator[None]:
         """Take in a catalogue, step by step; `attach` then says who has it, before the next sweep.
 
-        Raises what the reader raises, and `FullError`; then nothing is taken in.
+        Raises what the reader raises; then nothing is taken in.
         """
         catalogue = self._shelve(reader.digest)
-        items: list[Item] = []
         alike: dict[int, int] = {}
+        full = False
         try:
             for number, entry in enumerate(reader, 1):
                 if entry is not None:
-                    item, fresh = self._shelves.hold(entry, catalogue.slot, now, alike)
-                    if fresh:
-                        items.append(item)
-                        self._entries += 1
+                    if full:
+                        catalogue.left_out += 1
+                    else:
+                        self._hold(catalogue, entry, now, alike)
                 if number % STEP_ENTRIES == 0:
-                    yield from self._make_room(len(items))
+                    full = full or not (yield from self._make_room(catalogue))
                     yield
-            yield from self._make_room(len(items))
+            yield from self._make_room(catalogue)
         finally:
-            catalogue.items = tuple(items)
             self._idle.append(catalogue)
-        catalogue.canonical = reader.canonical
+        catalogue.canonical = reader.canonical and not catalogue.left_out
         self._catalogues.setdefault(catalogue.digest, catalogue)
+
+    def _hold(
+        self, catalogue: Catalogue, entry: CatalogueEntry, now: float, alike: dict[int, int]
+    ) -> None:
+        item, fresh = self._shelves.hold(entry, catalogue.slot, now, alike)
+        if fresh:
+            catalogue.items.append(item)
+            catalogue.cost += item.cost
+            self._entries += 1
 
     def attach(self, peer: Endpoint, digest: str) -> bool:
         """This peer has this catalogue now, and no other; False if we have not got that."""
@@ -149,32 +174,57 @@ class Stock:
             return
         if self._catalogues.get(catalogue.digest) is catalogue:
             del self._catalogues[catalogue.digest]
-        for number, item in enumerate(catalogue.items, 1):
-            self._shelves.release(item, slot)
-            self._entries -= 1
-            if number % STEP_ENTRIES == 0:
-                yield
+        yield from self._trimming(catalogue, 0)
         self._slots[slot] = None
         self._free.append(slot)
+        if self._forgotten >= _COMPACT_BYTES:
+            self._forgotten = 0
+            yield from self._shelves.compacting()
+            self.given_back += 1
 
-    def _make_room(self, size: int) -> Iterator[None]:
-        """Forget others, if need be, for a catalogue of so many entries.  Raises `FullError`."""
+    def _trimming(self, catalogue: Catalogue, kept: int) -> Iterator[None]:
+        """Forget its last entries, but for so many."""
+        items = catalogue.items
+        while len(items) > kept:
+            for _ in range(min(STEP_ENTRIES, len(items) - kept)):
+                item = items.pop()
+                catalogue.cost -= item.cost
+                self._forgotten += item.cost
+                self._shelves.release(item, catalogue.slot)
+                self._entries -= 1
+            yield
+
+    def _make_room(self, catalogue: Catalogue) -> Generator[None, None, bool]:
+        """Forget of others, if need be, for this one; False (as a result) if it has most itself."""
         while self.cost > self._max_cost:
-            if not self._idle:
-                self._give_up(size)
-            yield from self._sweep(self._idle.popleft())
+            if self._idle:
+                yield from self._sweep(self._idle.popleft())
+                continue
+            burden, largest = self._heaviest() if self._of_peer else (0, catalogue)
+            if burden <= catalogue.cost:
+                return False
+            size = len(largest.items)
+            largest.left_out += min(STEP_ENTRIES, size)
+            largest.canonical = False
+            yield from self._trimming(largest, max(0, size - STEP_ENTRIES))
+            self.version += 1
+        return True
 
-    def _give_up(self, size: int) -> None:
-        """The largest catalogue, if larger, of those that only strangers have."""
-        larger = [
-            catalogue
-            for catalogue in self._catalogues.values()
-            if len(catalogue.items) > size and not any(map(self._is_contacted, catalogue.peers))
-        ]
-        if not larger:
-            raise FullError("there is no memory left for one more catalogue")
-        for peer in tuple(max(larger, key=lambda c: len(c.items)).peers):
-            self.detach(peer)
+    def _heaviest(self) -> tuple[int, Catalogue]:
+        """How much the address takes that takes most, and its largest catalogue."""
+        shares = {held: self._share(held) for held in set(self._of_peer.values())}
+        burdens: dict[str, int] = {}
+        for peer, held in self._of_peer.items():
+            burdens[peer.address] = burdens.get(peer.address, 0) + shares[held]
+        address = max(
+            self._of_peer, key=lambda p: (burdens[p.address], not self._is_contacted(p))
+        ).address
+        own = [held for peer, held in self._of_peer.items() if peer.address == address]
+        return burdens[address], max(own, key=shares.__getitem__)
+
+    def _share(self, catalogue: Catalogue) -> int:
+        """Its bytes, parted among the addresses that have it."""
+        return catalogue.cost // max(1, len({peer.address for peer in catalogue.peers}))
 
     def _count(self, catalogue: Catalogue, peers: int) -> None:
         """So many peers have it now."""

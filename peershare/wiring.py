@@ -44,6 +44,9 @@ from peershare.uploader import UploaderFactory
 from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import VERSIONS, Hello
 
+# Of the memory for what others have, this part is for what classic peers announce.
+_CLASSIC_SHARE = 4
+
 
 @dataclass(frozen=True)
 class World:
@@ -119,7 +122,9 @@ class _Wiring:
             world.wall_clock,
             world.watch,
         )
-        self.dictionary = ContentDictionary()
+        memory = settings.directory_memory_bytes
+        self.dictionary = ContentDictionary(memory // _CLASSIC_SHARE)
+        self.holdings_memory = memory - memory // _CLASSIC_SHARE
         self.dictionary_file = DictionaryFile(
             world.reactor, self.dictionary, settings.state, world.records
         )
@@ -216,6 +221,7 @@ class _Wiring:
             sessions=pool,
             entries=self.library.catalogue,
             is_local=self._is_local,
+            memory=self.holdings_memory,
         )
         self.library.on_change(neighbourhood.shares_changed, classic=False)
         return neighbourhood

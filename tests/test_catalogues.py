@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.catalogues import FETCH_SECONDS, MAX_FETCHES, Chores
+from peershare import catalogues
+from peershare.catalogues import FETCH_SECONDS, GRACE_SECONDS, MAX_FETCHES, Chores, TimeShares
 from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry
 from peershare.wire.messages import Catalogue
 from tests.beaconing import FakeLan, Peer
@@ -147,6 +148,52 @@ class ManyTests(FetchingTestCase):
         for number in range(3, 23):
             self.assertEqual(len(self.one.knows(f"file {number}")), 1)
 
+    def test_slow_ones_give_way(self) -> None:
+        """Eight that send nothing keep a newcomer waiting for seconds, not for a minute."""
+        self.one.sessions.hanging = True
+        for number in range(3, 3 + MAX_FETCHES):
+            self.other(number, entry(f"file {number}", number))
+        self.lan.run(1.0, 0.05)
+        self.one.sessions.hanging = False
+        self.other(90, entry("newcomer.txt", 90))
+        self.lan.run(GRACE_SECONDS + 2.0, 0.05)
+        self.assertEqual(len(self.one.knows("newcomer.txt")), 1)
+
+    def test_large_ones_come_one_after_the_other(self) -> None:
+        """So what is on its way fits into memory, whatever the beacons say of it."""
+        self.patch(catalogues, "LARGE_BYTES", 1_000)
+        many = [[entry(f"{peer}-{n}", peer * 100 + n) for n in range(50)] for peer in range(3)]
+        for number, entries in enumerate(many, 3):
+            self.other(number, *entries)
+        held: list[int] = []
+        fetcher = self.one.hood._fetcher
+        for _ in range(400):
+            self.lan.run(0.02, 0.02)
+            held.append(sum(fetch.large for fetch, *_ in fetcher._fetches.values()))
+        self.assertLessEqual(max(held), 1)
+        for peer in range(3):
+            self.assertEqual(len(self.one.knows(f"{peer}-7")), 1)
+
+    def test_one_that_costs_much_waits(self) -> None:
+        """Whose catalogue changes again and again has its share of our time, and others theirs."""
+        spent = 0.0
+
+        def cpu() -> float:
+            nonlocal spent
+            spent += 0.25  # so long each look at the clock, and as long each step
+            return spent
+
+        self.one.hood._chores._cpu = cpu
+        two, three = self.other(3, entry("a.txt", 1)), self.other(4, entry("b.txt", 2))
+        for number in range(60):
+            two.hold(entry(f"a{number}.txt", 1))
+            self.lan.run(1.0, 0.05)
+        asked = [address for address, *_ in self.asked]
+        self.assertLess(asked.count(two.address), 40)
+        three.hold(entry("late.txt", 9))
+        self.lan.run(3.0, 0.05)
+        self.assertEqual(len(self.one.knows("late.txt")), 1)
+
     def test_one_that_changed_while_it_was_asked(self) -> None:
         """What it sent counts; it is not asked again for what it has not got any more."""
         two = self.other(3, entry("old.txt", 1))
@@ -162,7 +209,38 @@ class ManyTests(FetchingTestCase):
         self.assertGreater(told, 0)
 
 
+class TimeSharesTests(SynchronousTestCase):
+    def test_share(self) -> None:
+        """A burst is free; then a tenth of the time, each address by itself."""
+        shares = TimeShares()
+        shares.spend("a", 2.0, 0.0)
+        self.assertEqual(shares.wait("a", 0.0), 0.0)
+        shares.spend("a", 1.0, 0.0)
+        self.assertAlmostEqual(shares.wait("a", 0.0), 10.0)
+        self.assertAlmostEqual(shares.wait("a", 4.0), 6.0)
+        self.assertEqual(shares.wait("b", 0.0), 0.0)
+        shares.expire(60.0)
+        self.assertEqual(shares._debts, {})
+
+
 class ChoresTests(SynchronousTestCase):
+    def test_rest_after_a_long_step(self) -> None:
+        """Everything else has as much time as a step took."""
+        reactor, times = FakeReactor(), iter((0.0, 0.01, 1.0, 1.5, 2.0, 2.0))
+        chores = Chores(reactor, cpu=lambda: next(times))
+        steps: list[float] = []
+
+        def work() -> Iterator[None]:
+            for _ in range(2):
+                steps.append(reactor.seconds())
+                yield
+
+        chores.add(work(), lambda problem: None)
+        for _ in range(50):
+            reactor.advance(0.001)
+        self.assertEqual(len(steps), 2)
+        self.assertAlmostEqual(steps[1] - steps[0], 0.01, 2)
+
     def test_one_step_a_turn(self) -> None:
         """Everything in the order in which it came; a failure is handed on."""
         reactor, done = FakeReactor(), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 
 from blake3 import blake3
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare import stock
 from peershare.errors import PeerError
-from peershare.holdings import MAX_ANSWERS, STEP_ENTRIES, FullError, Holdings, Known
+from peershare.holdings import MAX_ANSWERS, STEP_ENTRIES, Holdings, Known
 from peershare.shelves import MAX_OF_ONE_NAME
 from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import (
@@ -387,26 +389,73 @@ class BoundsTests(HoldingsTestCase):
         gc.collect()
         self.assertLess(len(gc.get_objects()) - before, 1_000)
 
-    def test_memory(self) -> None:
-        """Over the limit the largest catalogue of those we never dealt with makes room."""
-        self.holdings = Holdings(self.contacted.__contains__, max_cost=900_000)
-        size = 3 * STEP_ENTRIES
-        self.contacted.add(at(A))
-        self.give(A, *(entry(f"a{n}") for n in range(size)))
-        self.give(B, *(entry(f"b{n}") for n in range(size)))
-        self.give(C, *(entry(f"c{n}") for n in range(size // 2)))
-        self.assertEqual([len(self.names(n)) for n in ("a1", "b1", "c1")], [1, 0, 1])
-        self.assertLess(self.holdings.cost, 900_000)
+    def kept(self, *addresses: str) -> list[int]:
+        """How many entries are kept of each."""
+        return [len(self.holdings.names_of(at(address), 1_000_000)) for address in addresses]
 
-    def test_no_room(self) -> None:
-        """Where nothing larger can go, the new one is not taken in."""
-        self.holdings = Holdings(self.contacted.__contains__, max_cost=500_000)
-        self.contacted.add(at(A))
-        self.give(A, *(entry(f"a{n}") for n in range(3 * STEP_ENTRIES)))
-        many = [entry(f"b{n}") for n in range(3 * STEP_ENTRIES)]
-        self.assertRaises(FullError, take_in, self.holdings, *many)
+    def test_memory_is_shared_equally(self) -> None:
+        """Whoever has most of it makes room at the end of its catalogue, down to an equal one."""
+        limit = 9_000_000
+        self.holdings = Holdings(self.contacted.__contains__, max_cost=limit)
+        size = 60 * STEP_ENTRIES  # about 8 MB
+        self.give(A, *(entry(f"a{n}") for n in range(size)))
+        self.assertEqual(self.kept(A), [size])
+        for peer, address in enumerate((B, C)):
+            self.give(address, *(entry(f"{peer}b{n}") for n in range(size)))
+        self.assertLess(self.holdings.cost, limit + 2 * STEP_ENTRIES * 600)
+        shares = self.kept(A, B, C)
+        self.assertLess(max(shares) - min(shares), 4 * STEP_ENTRIES)
+        self.assertGreater(sum(shares) * 600, limit * 0.9)
+
+    def test_a_small_one_is_kept_whole(self) -> None:
+        """However many large ones there are, and whoever of them was dealt with."""
+        self.holdings = Holdings(self.contacted.__contains__, max_cost=2_000_000)
+        for number in range(6):
+            address = f"198.18.1.{number}"
+            self.contacted.add(at(address))
+            self.give(address, *(entry(f"{number}a{n}") for n in range(20 * STEP_ENTRIES)))
+        self.give(B, *(entry(f"honest{n}") for n in range(100)))
+        self.assertEqual(self.kept(B), [100])
+        self.assertEqual(len(self.names("honest7")), 1)
+        self.give(C, *(entry(f"late{n}") for n in range(20 * STEP_ENTRIES)))
+        self.assertEqual(self.kept(B), [100])
+
+    def test_what_is_not_kept_is_counted(self) -> None:
+        """And there are no differences from what is kept in part."""
+        self.holdings = Holdings(self.contacted.__contains__, max_cost=1_000_000)
+        self.give(A, *(entry(f"a{n}") for n in range(20 * STEP_ENTRIES)))
+        (kept,) = self.kept(A)
+        self.assertEqual(self.holdings.left_out, 20 * STEP_ENTRIES - kept)
+        self.assertEqual(self.holdings.base_of(at(A)), "")
+        self.holdings.detach(at(A))
+        self.assertEqual(self.holdings.left_out, 0)
+
+    def test_one_catalogue_of_many_counts_once(self) -> None:
+        """Its memory is parted among those who have it."""
+        self.holdings = Holdings(self.contacted.__contains__, max_cost=1_500_000)
+        crowd = take_in(self.holdings, *(entry(f"a{n}") for n in range(8 * STEP_ENTRIES)))
+        for number in range(20):
+            self.holdings.attach(at(f"198.18.1.{number}"), crowd)
+        self.give(B, *(entry(f"b{n}") for n in range(8 * STEP_ENTRIES)))
+        self.assertEqual(self.kept("198.18.1.7"), [8 * STEP_ENTRIES])
+        self.assertLess(self.kept(B)[0], 5 * STEP_ENTRIES)
+
+    def test_memory_is_given_back(self) -> None:
+        """When a large catalogue goes, the tables that had grown for it are made anew."""
+        self.patch(stock, "_COMPACT_BYTES", 1_000_000)
+        self.give(A, *(entry(f"a{n}") for n in range(20 * STEP_ENTRIES)))
+        self.give(B, entry("b"))
+        shelves = self.holdings._shelves
+
+        def tables() -> int:
+            return sum(sys.getsizeof(table) for table in (*shelves._ids, *shelves._names))
+
+        before = tables()
+        self.holdings.detach(at(A))
         sweep(self.holdings)
-        self.assertEqual([len(self.names(n)) for n in ("a1", "b1")], [1, 0])
+        self.assertLess(tables() * 10, before)
+        self.assertEqual(self.holdings.given_back, 1)
+        self.assertEqual((self.kept(B), len(self.names("b"))), ([1], 1))
 
 
 _names = st.sampled_from(["a.txt", "A.txt", "a.png", "b", "été.txt"])

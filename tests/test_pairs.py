@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +156,75 @@ class ExpireTests(SynchronousTestCase):
         self.assertTrue(self.dictionary.expire(5_180.0))
         self.assertTrue(self.dictionary.expire(10_180.0))
         self.assertEqual(self.dictionary.as_json(0.0), b"{}\n")
+
+
+class CostTests(SynchronousTestCase):
+    """What a name and a question cost, counted in names that are looked at."""
+
+    def setUp(self) -> None:
+        self.dictionary = ContentDictionary()
+
+    def test_question_does_not_look_at_all(self) -> None:
+        """30 addresses tell 850 names of one stem each: some of each are candidates, not all."""
+        for number in range(30):
+            names = [f"forest.x{number}y{n}_1" for n in range(850)]
+            self.dictionary.tell(f"a{number}", chunks(*names), 0.0)
+        self.dictionary.tell("honest", chunks("forest.png_1"), 0.0)
+        found = self.dictionary.candidates("forest")
+        self.assertLessEqual(len(found), pairs.MAX_CANDIDATES)
+        self.assertEqual(len({entry.owner.address for entry in found}), 31)
+        self.assertIn("forest.png", [entry.base for entry in found])
+        first, *_ = self.dictionary.candidates("forest.x7y800")
+        self.assertEqual(first.base, "forest.x7y800")
+
+    def test_other_names_are_not_looked_at(self) -> None:
+        """Whatever has another stem is no candidate, though it begins the same."""
+        self.dictionary.tell("a", chunks(*(f"forest.{n}_1" for n in range(900))), 0.0)
+        self.assertEqual(self.dictionary.candidates("forest"), [])
+
+    def test_greedy_address_looks_around_once(self) -> None:
+        """One that gets no more does not have all addresses looked at for each of its names."""
+        self.patch(pairs, "MAX_PAIRS", 100)
+        looks = 0
+
+        class Owners(dict[str, pairs.Owner]):
+            def values(self) -> Any:
+                nonlocal looks
+                looks += 1
+                return super().values()
+
+        self.dictionary.tell("modest", chunks(*_five("m")), 0.0)
+        self.dictionary._owners = Owners(self.dictionary._owners)
+        names = chunks(*(f"x{number}_1" for number in range(1_000)))
+        self.assertEqual(self.dictionary.tell("greedy", names, 0.0).dropped, 905)
+        self.assertEqual(looks, 1)
+
+    def test_respelled_in_place(self) -> None:
+        """Another spelling changes the pair that is there, and its memory."""
+        self.dictionary.tell("a", chunks(*(f"x{n}_1" for n in range(500))), 0.0)
+        before = [id(e) for o in self.dictionary._owners.values() for e in o.entries.values()]
+        cost = self.dictionary._cost
+        self.dictionary.tell("a", chunks(*(f"x{n} 1" for n in range(500))), 1.0)
+        after = [id(e) for o in self.dictionary._owners.values() for e in o.entries.values()]
+        self.assertEqual(before, after)
+        self.assertGreater(self.dictionary._cost, cost)
+        self.dictionary.tell("a", chunks(*(f"x{n}_1" for n in range(500))), 2.0)
+        self.assertEqual(self.dictionary._cost, cost)
+
+    def test_only_old_addresses_are_looked_at(self) -> None:
+        """To forget what ran out, addresses that told everything lately cost nothing."""
+        self.dictionary.tell("old", chunks("x_1"), 0.0)
+        self.dictionary.tell("new", chunks(*(f"y{n}_1" for n in range(500))), 100.0)
+        looked_at: list[str] = []
+        expire = self.dictionary._expire
+
+        def counted(owner: pairs.Owner, now: float) -> bool:
+            looked_at.append(owner.address)
+            return expire(owner, now)
+
+        self.patch(self.dictionary, "_expire", counted)
+        self.assertTrue(self.dictionary.expire(181.0))
+        self.assertEqual(looked_at, ["old"])
 
 
 class CapTests(SynchronousTestCase):

@@ -32,6 +32,7 @@ GOOD: dict[str, tuple[str, object]] = {
     "download-limit": ("2M", 2_000_000.0),
     "classic-ports": ("5000,8000,9000", (5000, 8000, 9000)),
     "announce-interval": ("12.5", 12.5),
+    "directory-memory": ("64M", 64_000_000),
     "guest": ("yes", True),
     "guest-port": ("6080", 6080),
     "guest-upload": ("yes", True),

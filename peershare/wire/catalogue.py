@@ -79,7 +79,7 @@ def line_of(entry: CatalogueEntry) -> bytes:
     return _encode(_Line(entry.id, entry.name, entry.size, entry.complete)) + b"\n"
 
 
-def digest_of(lines: bytes) -> str:
+def digest_of(lines: bytes | bytearray) -> str:
     """What names the catalogue of these lines: BLAKE3 of a fixed head and the lines, in hex."""
     return blake3(_HEAD).update(lines).hexdigest()
 
@@ -108,7 +108,7 @@ class CatalogueReader:
     """
 
     def __init__(
-        self, digest: str, data: bytes, base: Iterable[CatalogueEntry] | None = None
+        self, digest: str, data: bytes | bytearray, base: Iterable[CatalogueEntry] | None = None
     ) -> None:
         """`data` is a difference from the entries of `base`, if that is not None."""
         self.digest = digest
@@ -125,13 +125,13 @@ class CatalogueReader:
             refused = names > MAX_NAMES and entry is not None
             yield self._refused() if refused else entry
 
-    def _lines(self, data: bytes) -> Iterator[bytes]:
+    def _lines(self, data: bytes | bytearray) -> Iterator[bytes]:
         start, before = 0, b""
         while start < len(data):
             end = data.find(b"\n", start, start + MAX_LINE_BYTES) + 1
             if not end:
                 raise _bad("a line is too long, or has no end")
-            line = data[start:end]
+            line = bytes(data[start:end])
             if line <= before:
                 raise _bad("its lines are not in order")
             yield line
@@ -165,7 +165,7 @@ class CatalogueReader:
     def _read_changes(self, base: Iterable[CatalogueEntry]) -> Iterator[CatalogueEntry | None]:
         if len(self._data) > MAX_DIFFERENCE_BYTES:
             raise _bad("the difference is too long")
-        changes = self._data.splitlines(keepends=True)
+        changes = bytes(self._data).splitlines(keepends=True)
         gone = {line[1:] for line in changes if line.startswith(b"-")}
         added = b"".join(line[1:] for line in changes if line.startswith(b"+"))
         hasher = blake3(_HEAD)
