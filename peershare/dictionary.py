@@ -8,7 +8,7 @@ given to each call.  Not for: hearing announcements, writing the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import AddressValueError, IPv4Address
 
 from msgspec import Struct
@@ -118,25 +118,32 @@ class ContentDictionary(PairStore):
 
     def addresses(self, now: float) -> tuple[KnownAddress, ...]:
         """Every address heard within the lifetime, in order of arrival."""
-        known = []
-        for owner in self._owners.values():
-            chunks = {base: len(entry.chunks(now)) for base, entry in owner.entries.items()}
-            bases = tuple(base for base, count in chunks.items() if count)
-            if bases or now - owner.heard_at < LIFETIME_SECONDS:
-                known.append(
-                    KnownAddress(owner.address, bases, sum(chunks.values()), owner.heard_at)
-                )
-        return tuple(known)
+        return tuple(
+            KnownAddress(owner.address, tuple(owner.entries), owner.pairs, owner.heard_at)
+            for owner in self._owners.values()
+            if now - owner.heard_at < LIFETIME_SECONDS
+        )
+
+    def heard(self, now: float) -> list[str]:
+        """The addresses alone."""
+        return [o.address for o in self._owners.values() if now - o.heard_at < LIFETIME_SECONDS]
 
     def as_json(self, now: float) -> bytes:
         """The text of `content_dictionary.txt`: chunk name as told -> addresses as they arrived.
 
         One JSON object in ASCII, one chunk a line, ended by a newline.
         """
-        lines: list[str] = []
+        return as_text([line for some in self.lines(now) for line in some])
+
+    def lines(self, now: float) -> Iterator[list[str]]:
+        """The lines of that text, name by name."""
         for _, entries in self.each_base():
-            lines += _lines_of(entries, now)
-        return ("{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n").encode("ascii")
+            yield _lines_of(entries, now)
+
+
+def as_text(lines: Sequence[str]) -> bytes:
+    """The text of `content_dictionary.txt` with these lines."""
+    return ("{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n").encode("ascii")
 
 
 def _lines_of(entries: Iterable[Entry], now: float) -> list[str]:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from peershare.content.names import parse_chunk_name
-from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told, parse_dictionary
+from peershare.dictionary import (
+    LIFETIME_SECONDS,
+    ContentDictionary,
+    Told,
+    as_text,
+    parse_dictionary,
+)
 from peershare.errors import PeerError, StorageError
 from peershare.library.entries import Workers, at_once
 from peershare.refusals import Refusals
@@ -31,11 +39,19 @@ from peershare.wire.announcement import decode
 DICTIONARY_NAME = "content_dictionary.txt"
 EXPIRE_EVERY_SECONDS = 5.0
 DICTIONARY_GAP_SECONDS = 1.0
+# A text that took so long is not made again before as many times that have passed.
+GAPS_OF_COST = 50.0
+# So many names are written down in one turn of the reactor.
+LINES_OF_BASES = 500
 # Far more than a full dictionary takes: what others write there grows without end.
 _MOST_READ_BYTES = 16 << 20
 # An honest peer with a large folder tells 64 datagrams a cycle, three cycles at its start.
 SOURCE_RATE, SOURCE_BURST = 32.0, 256.0
 GLOBAL_RATE, GLOBAL_BURST = 1_000.0, 2_000.0
+# And how much: all that an honest peer may tell, a thousand names with five chunks each, is some
+# 100 KB a cycle.  A byte costs up to half a microsecond of our time.
+SOURCE_BYTES, SOURCE_BURST_BYTES = 8_192.0, 1_048_576.0
+GLOBAL_BYTES, GLOBAL_BURST_BYTES = 262_144.0, 2_097_152.0
 # After so many refused datagrams the socket they came by is left alone for a moment.
 FLOOD_REFUSALS = 200
 
@@ -67,6 +83,12 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
             global_rate=GLOBAL_RATE,
             global_burst=GLOBAL_BURST,
         )
+        self._bytes = RateLimiter(
+            rate=SOURCE_BYTES,
+            burst=SOURCE_BURST_BYTES,
+            global_rate=GLOBAL_BYTES,
+            global_burst=GLOBAL_BURST_BYTES,
+        )
         self._lately = 0
         self._expiry = Periodic(reactor, EXPIRE_EVERY_SECONDS, self._expire)
         self.refusals = Refusals(reactor.seconds, LogLevel.debug)
@@ -96,6 +118,8 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
             return self._refuse(source, "datagram from elsewhere")
         if not self._limiter.allow(source, now):
             return self._refuse(source, "datagram over the rate limit")
+        if not self._bytes.allow(source, now, len(datagram)):
+            return self._refuse(source, "announcement over the limit of bytes")
         try:
             heard = decode(datagram)
         except PeerError as error:
@@ -124,7 +148,10 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
 
 
 class DictionaryFile:
-    """Keeps `content_dictionary.txt` like the dictionary, at most one write a second."""
+    """Keeps `content_dictionary.txt` like the dictionary.
+
+    At most one write a second, and so seldom that making the text takes little of our time.
+    """
 
     _log = Logger()
 
@@ -134,8 +161,9 @@ class DictionaryFile:
         dictionary: ContentDictionary,
         folder: Path,
         workers: Workers = at_once,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`workers` read and write the file."""
+        """`workers` read and write the file; `cpu` gives the processor's seconds spent on us."""
         self._reactor = reactor
         self._dictionary = dictionary
         self._workers = workers
@@ -144,6 +172,8 @@ class DictionaryFile:
         self._tried: int | None = None  # the version that was written, or could not be
         self._written_at = float("-inf")
         self._alarm = Alarm(reactor)
+        self._cpu = cpu
+        self._cost = 0.0  # seconds of the processor, of the last text
         self._using: Deferred[None] | None = None  # while a worker has the file
         self._closed = False
 
@@ -172,8 +202,9 @@ class DictionaryFile:
         if self._dictionary.version == self._written or self._closed:
             return
         if self._alarm.due is None:
-            gap = self._written_at + DICTIONARY_GAP_SECONDS - self._reactor.seconds()
-            self._alarm.set(max(0.0, gap), self.write)
+            gap = max(DICTIONARY_GAP_SECONDS, self._cost * GAPS_OF_COST)
+            due = self._written_at + gap - self._reactor.seconds()
+            self._alarm.set(max(0.0, due), self.write)
 
     def write(self) -> None:
         """Write it now if it changed; a disk that fails is logged, the next change tries again."""
@@ -183,13 +214,28 @@ class DictionaryFile:
     async def _write(self) -> None:
         self._written_at = self._reactor.seconds()
         version = self._tried = self._dictionary.version
-        text = self._dictionary.as_json(self._written_at)
+        text = await self._text()
         try:
             await self._workers(replace_file, self.path, text)
         except StorageError as error:
             self._log.warn("{error}", error=error)
         else:
             self._written = version
+
+    async def _text(self) -> bytes:
+        """The text, made in slices, between which the reactor goes on turning."""
+        self._cost = 0.0
+        lines: list[str] = []
+        began = self._cpu()
+        for number, some in enumerate(self._dictionary.lines(self._written_at), 1):
+            lines += some
+            if number % LINES_OF_BASES == 0 and not self._closed:
+                self._cost += self._cpu() - began
+                await deferLater(self._reactor, 0)
+                began = self._cpu()
+        text = as_text(lines)
+        self._cost += self._cpu() - began
+        return text
 
     def close(self) -> Deferred[None]:
         """Write what is still to be written, and no more after that; fires when it is."""

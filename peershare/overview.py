@@ -60,7 +60,7 @@ def peers(parts: Parts, metering: Metering, now: float) -> tuple[PeerStatus, ...
 def peer_count(parts: Parts, now: float) -> int:
     """How many `peers` there are."""
     natives = _natives(parts, now)
-    classic = {known.address for known in parts.dictionary.addresses(now)}
+    classic = set(parts.dictionary.heard(now))
     return len(classic.difference(natives)) + sum(map(len, natives.values()))
 
 
@@ -81,7 +81,7 @@ def _peer(
     now: float,
 ) -> PeerStatus:
     heard = max(known.heard_at for known in (classic, native) if known is not None)
-    told = classic.bases if classic is not None else ()
+    told = classic.bases[:_MOST_NAMES] if classic is not None else ()
     if native is not None:
         told = parts.neighbourhood.holdings.names_of(native.endpoint, _MOST_NAMES) or told
     return PeerStatus(
@@ -93,7 +93,7 @@ def _peer(
         taken=0,
         native=native is not None and native.proven,
         tcp_port=native.port if native is not None and native.proven else 0,
-        count=native.count if native is not None else len(told),
+        count=native.count if native is not None else len(classic.bases) if classic else 0,
         instance=native.instance if native is not None and native.proven else "",
     )
 
@@ -101,7 +101,7 @@ def _peer(
 def lists(parts: Parts, now: float) -> ContentsChanged:
     """How much is told, and by how many."""
     natives = parts.neighbourhood.neighbours.all(now)
-    count = len(parts.dictionary.bases(now)) + sum(n.count for n in natives if n.proven)
+    count = parts.dictionary.base_count + sum(n.count for n in natives if n.proven)
     return ContentsChanged(count, peer_count(parts, now))
 
 

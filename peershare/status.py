@@ -140,13 +140,13 @@ class PeerStatus(Struct, frozen=True, kw_only=True):
     """A peer that has announced something."""
 
     address: str
-    contents: tuple[str, ...]  # names; of a native peer at most the first hundred
+    contents: tuple[str, ...]  # names, at most the first hundred
     chunks: int  # told by the classic protocol
     heard_seconds_ago: float
     given: int  # bytes it gave us since our start
     taken: int  # bytes it took from us since our start
     native: bool = False  # it speaks our own protocol, and has proven that its address is its own
-    count: int = 0  # how many contents it has, where it is native
+    count: int = 0  # how many contents it has
     instance: str = ""  # its run, where it is native: several peers may have one address
     tcp_port: int = 0  # where it takes sessions, where it is native; 0 nowhere, or not known
     download_rate: float = 0.0  # from it to us, over the last seconds

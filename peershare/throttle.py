@@ -123,8 +123,11 @@ class RateLimiter:
         self._all: _Level | None = None
         self._levels: OrderedDict[str, _Level] = OrderedDict()
 
-    def allow(self, source: str, now: float) -> bool:
-        """Whether an event of this source may pass at `now` (monotonic seconds)."""
+    def allow(self, source: str, now: float, cost: float = 1.0) -> bool:
+        """Whether an event of this source may pass at `now` (monotonic seconds).
+
+        It counts as `cost` events, which is no more than a burst.
+        """
         level = self._levels.get(source)
         if level is None:
             level = self._levels[source] = _Level(self._burst, now)
@@ -133,13 +136,13 @@ class RateLimiter:
         else:
             self._levels.move_to_end(source)
             level.fill(self._rate, self._burst, now)
-        if level.tokens < 1:
+        if level.tokens < cost:
             return False
         if self._all is None:
             self._all = _Level(self._global_burst, now)
         self._all.fill(self._global_rate, self._global_burst, now)
-        if self._all.tokens < 1:
+        if self._all.tokens < cost:
             return False
-        level.tokens -= 1
-        self._all.tokens -= 1
+        level.tokens -= cost
+        self._all.tokens -= cost
         return True
