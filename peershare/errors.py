@@ -7,6 +7,7 @@ meets one goes to the next address.
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 
 from peershare.status import ContentChoice
@@ -63,12 +64,28 @@ class UnknownUploadError(LocalError):
 class StorageError(LocalError):
     """Our disk is full, read-only, failing or not ours to write; the text names the path.
 
-    `needed_bytes` is how much room is missing, where that is the cause.
+    `needed_bytes` is how much room is missing, where that is the cause.  `lasting`: it will be
+    the same when it is tried again, unless somebody changes something (see `LASTING`).
     """
 
-    def __init__(self, message: str, needed_bytes: int | None = None) -> None:
+    def __init__(
+        self, message: str, needed_bytes: int | None = None, *, lasting: bool = False
+    ) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+        self.lasting = lasting
+
+
+# Errors that waiting does not mend: what is too large, too long, forbidden, or no folder.  All
+# others pass: a full disk gets room, a process its descriptors back, and even EIO may be a cable,
+# a server or a stick that comes back.
+LASTING = frozenset(
+    (
+        *(errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR),
+        *(errno.EISDIR, errno.ELOOP, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EILSEQ),
+        *(errno.EOVERFLOW, errno.EMLINK, errno.EXDEV),
+    )
+)
 
 
 class BadPathError(StorageError):

@@ -229,9 +229,12 @@ def _is_full(path: Path, more: int) -> bool:
 def _open(path: Path, flags: int) -> int:
     """Open a log file, which is never a link, a pipe or a device.  Raises OSError."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no regular file")
+    except BaseException:
         os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
+        raise
     return descriptor
 
 

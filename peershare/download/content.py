@@ -99,7 +99,7 @@ class ContentDownload(RunningDownload):
     def _choose(self) -> None:
         disk = self.store.take_error()
         if disk is not None:
-            self._machine.disk_failed(disk)
+            self._disk_failed(disk)
             return
         found = self._find()
         self._choice = self._rounds.next(found, self._reactor.seconds())
@@ -216,12 +216,19 @@ class ContentDownload(RunningDownload):
     def await_disk(self, error: LocalError) -> None:
         """Action: our disk is in the way; say what is needed, try again after a while."""
         self._attempt = None
+        self._set_back()
+        self._await(error)
+
+    def _await(self, error: LocalError) -> None:
+        self._say_blocked(error)
+        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
+        self._show(DownloadState.BLOCKED)
+
+    def _say_blocked(self, error: LocalError) -> None:
         self.problem = str(error)
         if not self._blocked:  # how much is missing may change, but that is no news
             self._report.blocked(self.problem)
         self._blocked = True
-        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
-        self._show(DownloadState.BLOCKED)
 
     # -- pausing
 
@@ -253,16 +260,33 @@ class ContentDownload(RunningDownload):
 
     async def _join(self) -> None:
         await self.store.settle()
-        if self.plan.stored:
-            self.path = str(await self.store.finish(self._extension))
-            self._machine.joined()
-        else:
+        if not self.plan.stored:
             self._machine.chunk_lost()
+            return
+        try:
+            self.path = str(await self.store.finish(self._extension))
+        except Exception:
+            if self.store.final is None:
+                raise
+            self.path = str(self.store.final)
+            self._machine.held_up(self._ours(Failure()))
+        else:
+            self._machine.joined()
+
+    def await_end(self, error: LocalError) -> None:
+        """Action: it has its final name, and our disk is in the way of what follows."""
+        self._await(error)
 
     def succeed(self) -> None:
         """Action: done."""
         self.problem = ""
         self._end(DownloadState.DONE)
+
+    def fail(self, error: LocalError) -> None:
+        """Action: our disk will never take it."""
+        self._let_go()
+        self._say_blocked(error)
+        self._end(DownloadState.FAILED)
 
     def halt(self) -> None:
         """Action: let go of everything but the part file."""
@@ -290,4 +314,4 @@ class ContentDownload(RunningDownload):
         if isinstance(failed, PeerError):
             self._machine.attempt_failed(failed)
         else:
-            self._machine.disk_failed(self._ours(failure))
+            self._disk_failed(self._ours(failure))

@@ -52,11 +52,18 @@ class Actions(Protocol):
     def join(self) -> None:
         """Give the file its final name.
 
-        Answers `joined`, `disk_failed`, or `chunk_lost` if a stored chunk turned out bad.
+        Answers `joined`, `disk_failed`, `chunk_lost` if a stored chunk turned out bad, or
+        `held_up` if it has its name, and something that follows failed.
         """
+
+    def await_end(self, error: LocalError) -> None:
+        """It has its final name: keep everything, say what is in the way; answers `rested`."""
 
     def succeed(self) -> None:
         """It is done."""
+
+    def fail(self, error: LocalError) -> None:
+        """Let go of everything but the part: our disk will never take it."""
 
     def look(self) -> None:
         """It begins paused: offer to others what a former run left; no answer."""
@@ -101,6 +108,12 @@ class Facts(Protocol):
     def disk_failed(self, error: LocalError) -> None:
         """Our own disk is in the way; no peer is blamed."""
 
+    def disk_refused(self, error: LocalError) -> None:
+        """Our own disk is in the way, and will be as long as nobody changes something."""
+
+    def held_up(self, error: LocalError) -> None:
+        """It has its final name; to make that known for good is what failed."""
+
     def chunk_lost(self) -> None:
         """A chunk that counted does not any more."""
 
@@ -136,7 +149,9 @@ blocked = _builder.state("blocked by our disk")
 paused = _builder.state("paused by the user")
 joining = _builder.state("joining the chunks")
 leaving = _builder.state("joining the chunks and ending then")
+ending = _builder.state("waiting to record what has its name")
 done = _builder.state("done")
+failed = _builder.state("failed")
 halted = _builder.state("halted")
 
 
@@ -198,7 +213,23 @@ def _await_disk(facts: Facts, actions: Actions, error: LocalError) -> None:
     actions.await_disk(error)
 
 
+@checking.upon(Facts.disk_refused).to(failed)
+@choosing.upon(Facts.disk_refused).to(failed)
+@connecting.upon(Facts.disk_refused).to(failed)
+@receiving.upon(Facts.disk_refused).to(failed)
+@joining.upon(Facts.disk_refused).to(failed)
+@leaving.upon(Facts.disk_refused).to(failed)
+def _fail(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.fail(error)
+
+
+@joining.upon(Facts.held_up).to(ending)
+def _await_end(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.await_end(error)
+
+
 @choosing.upon(Facts.nothing_missing).to(joining)
+@ending.upon(Facts.rested).to(joining)
 def _join(facts: Facts, actions: Actions) -> None:
     actions.join()
 
@@ -208,8 +239,14 @@ joining.upon(Facts.stopped).to(leaving).returns(None)  # it is all but done
 
 @joining.upon(Facts.joined).to(done)
 @leaving.upon(Facts.joined).to(done)
+@ending.upon(Facts.stopped).to(done)
 def _succeed(facts: Facts, actions: Actions) -> None:
     actions.succeed()
+
+
+@leaving.upon(Facts.held_up).to(done)
+def _be_content(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.succeed()  # the next run recognises it
 
 
 @new.upon(Facts.paused).to(paused)
@@ -249,16 +286,18 @@ def _give_up(facts: Facts, actions: Actions, error: LocalError) -> None:
 
 # What changes nothing where it comes: news while busy, a second wish to stop or to pause, and
 # whatever was under way when the download ended.
-for _busy in (new, checking, choosing, connecting, receiving, blocked, paused, joining, leaving):
+for _busy in (
+    *(new, checking, choosing, connecting, receiving, blocked, paused, joining, leaving, ending),
+):
     _busy.upon(Facts.peer_told).loop().returns(None)
 for _unpaused in (new, checking, choosing, connecting, receiving, searching, resting, blocked):
     _unpaused.upon(Facts.resumed).loop().returns(None)
 paused.upon(Facts.paused).loop().returns(None)
 leaving.upon(Facts.stopped).loop().returns(None)
-for _over in (joining, leaving, done, halted):
+for _over in (joining, leaving, ending, done, failed, halted):
     _over.upon(Facts.paused).loop().returns(None)
     _over.upon(Facts.resumed).loop().returns(None)
-for _final in (done, halted):
+for _final in (done, failed, halted):
     _final.upon(Facts.peer_told).loop().returns(None)
     _final.upon(Facts.stopped).loop().returns(None)
     _final.upon(Facts.checked).loop().returns(None)
@@ -266,5 +305,6 @@ for _final in (done, halted):
     _final.upon(Facts.chunk_arrived).loop().returns(None)
     _final.upon(Facts.attempt_failed).loop().returns(None)
     _final.upon(Facts.disk_failed).loop().returns(None)
+    _final.upon(Facts.disk_refused).loop().returns(None)
 
 download_machine = _builder.build()

@@ -40,6 +40,7 @@ from peershare.status import (
 from peershare.timers import Alarm
 
 PICTURE_SECONDS = 0.1
+_ENDED_EARLY = {DownloadState.STOPPED, DownloadState.FAILED}
 _IN_TURN = "it waits for another download of the same content"
 
 
@@ -130,12 +131,9 @@ class Downloader(Service):
         if not isinstance(entry, Entry):
             return entry
         entry.converting = False
+        entry.unwanted = True
         entry.download.stop()
-        if entry.download.state is DownloadState.STOPPED:
-            try:
-                self._index.set_wanted(int(identifier), False)
-            except StorageError as error:
-                self._log.warn("{error}", error=error)
+        self._forget_wish(entry)
         return self._picture(entry)
 
     def pause(self, identifier: str) -> DownloadStatus:
@@ -156,7 +154,7 @@ class Downloader(Service):
         return self._picture(entry)
 
     def resume(self, identifier: str) -> DownloadStatus:
-        """Go on with one that was paused or stopped; any other is not changed.
+        """Go on with one that was paused or stopped, or that failed; any other is not changed.
 
         Raises `UnknownDownloadError`, `StorageError`.
         """
@@ -164,7 +162,7 @@ class Downloader(Service):
         if not isinstance(entry, Entry):
             return entry
         download = entry.download
-        if download.state is DownloadState.STOPPED and not entry.converting:
+        if download.state in _ENDED_EARLY and not entry.converting:
             wish = Wish(download.name, entry.folder, download.content or None)
             return self._picture(self._begin(self._starter.record(wish), entry.sequential))
         if download.state is DownloadState.PAUSED and not entry.waits:
@@ -235,12 +233,28 @@ class Downloader(Service):
 
     def _run(self, entry: Entry, record: DownloadRecord) -> None:
         """Begin the download of an entry, now or in its turn, or as a paused one."""
-        entry.download.ended.addCallback(lambda _: self._begin_ready())
+        entry.download.ended.addCallback(lambda _: self._ended(entry))
         if record.paused:
             entry.download.pause()
         else:
             entry.waits = True
             self._begin_ready()
+
+    def _ended(self, entry: Entry) -> None:
+        self._forget_wish(entry)
+        self._begin_ready()
+
+    def _forget_wish(self, entry: Entry) -> None:
+        """What the user stopped, or what failed, does not go on by itself after a restart."""
+        download = entry.download
+        stopped = download.state is DownloadState.STOPPED and entry.unwanted
+        if self._roster.get(download.id) is not entry or entry.converting:
+            return  # it goes on, as another one
+        if stopped or download.state is DownloadState.FAILED:
+            try:
+                self._index.set_wanted(int(download.id), False)
+            except StorageError as error:
+                self._log.warn("{error}", error=error)
 
     def _begin_ready(self) -> None:
         """Begin whatever waits for no other download any more: it can be copied from there."""

@@ -35,6 +35,7 @@ class Entry:
     alarm: Alarm  # of the next picture
     sequential: bool = False
     waits: bool = False  # for another download of the same content
+    unwanted: bool = False  # the user stopped it, at whatever moment that takes effect
     converting: bool = False
 
     @property

@@ -21,7 +21,7 @@ from peershare.timers import Alarm
 
 
 class _Wishes(Protocol):
-    """What both machines are told by the user."""
+    """What both machines are told alike."""
 
     def begun(self) -> None:
         """It is wanted."""
@@ -34,6 +34,12 @@ class _Wishes(Protocol):
 
     def stopped(self) -> None:
         """It is not wanted any more."""
+
+    def disk_failed(self, error: LocalError) -> None:
+        """Our disk is in the way for now."""
+
+    def disk_refused(self, error: LocalError) -> None:
+        """Our disk is in the way for good."""
 
 
 class RunningDownload(ABC):
@@ -56,7 +62,11 @@ class RunningDownload(ABC):
         self.path = ""
         self.given: dict[str, int] = {}
         self.started_at: float = self._reactor.seconds()
+        # When it came further last: bytes that came before, and that our disk did not keep, are no
+        # progress when they come again.
         self.progress_at = self.started_at
+        self.arrived_at = self.started_at  # of any bytes
+        self._level = self._highest = 0  # bytes: what is here or came, and the most there ever was
         self.finished_at: float | None = None
         self.ended: Deferred[None] = Deferred()  # fires when nothing of it is under way
 
@@ -119,9 +129,23 @@ class RunningDownload(ABC):
 
     def _came(self, address: str, count: int) -> None:
         """Bytes came from an address."""
-        self.progress_at = self._reactor.seconds()
+        self.arrived_at = self._reactor.seconds()
+        self._level += count
+        if self._level > self._highest:
+            self._highest, self.progress_at = self._level, self.arrived_at
         self.given[address] = self.given.get(address, 0) + count
         self._common.received(self, address, count)
+
+    def _set_back(self) -> None:
+        """Our disk did not take what came: only what is here counts."""
+        self._level = self.progress().received
+
+    def _disk_failed(self, error: LocalError) -> None:
+        """Tell the machine whether it is worth waiting."""
+        if isinstance(error, StorageError) and not error.lasting:
+            self._machine.disk_failed(error)
+        else:
+            self._machine.disk_refused(error)
 
     def _show(self, state: DownloadState) -> None:
         self.state = state

@@ -22,7 +22,7 @@ from peershare.download.swarm.download import SwarmDownload
 from peershare.errors import AmbiguousNameError
 from peershare.library.files import identity_of
 from peershare.library.index import DownloadRecord
-from peershare.library.parts import PART_FOLDER
+from peershare.library.parts import PART_FOLDER, check_destination
 from peershare.status import ChunkState, ChunkStatus, DownloadState, DownloadStatus
 
 
@@ -79,7 +79,11 @@ class Starter:
         return _complete(record) if record is not None else None
 
     def record(self, wish: Wish) -> DownloadRecord:
-        """What is remembered of this wish: an unfinished download, or a new one."""
+        """What is remembered of this wish: an unfinished download, or a new one.
+
+        Raises `StorageError`, at once where nothing can ever be written into its folder.
+        """
+        check_destination(wish.folder)
         record = self._index.find_download(wish.name, wish.folder, wish.content)
         if record is None or record.path is not None:
             return self._index.add_download(wish.name, wish.folder, wish.content)

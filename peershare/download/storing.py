@@ -12,14 +12,14 @@ from pathlib import Path
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import Logger
 
-from peershare.content.chunks import ByteRange, chunk_offset
+from peershare.content.chunks import CHUNK_COUNT, ByteRange, chunk_offset
 from peershare.content.kinds import HEAD_BYTES, sniff_extension
 from peershare.content.names import check_file_name, split_name
 from peershare.download.busy import Busy
+from peershare.download.finishing import Finishing, candidates, holding_chunks
 from peershare.download.plan import ChunkPlan, HeldChunk
 from peershare.errors import BadNameError, LocalError, StorageError
 from peershare.library.entries import Workers
-from peershare.library.files import identity_of
 from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
 from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
@@ -70,6 +70,9 @@ class PartStore:
         self._library = library
         self._workers = workers
         self._path = self.folder / PART_FOLDER / f"{record.id}-{record.name}.part"
+        self._finishing = Finishing(
+            record, index, workers, lambda path: library.part_became_file(self.key, path)
+        )
         self._part: PartFile | None = None
         self._checking = DeferredLock()
         self._checked = False
@@ -87,6 +90,11 @@ class PartStore:
             self._part = PartFile(self.folder, self._path.name)
         return self._part
 
+    @property
+    def final(self) -> Path | None:
+        """The file under its final name, once there is one: from then on there is no way back."""
+        return self._finishing.path
+
     def check(self) -> Deferred[None]:
         """Keep of a former run's chunks what still hashes to what was recorded.
 
@@ -98,6 +106,8 @@ class PartStore:
 
     async def _check(self) -> None:
         if self._checked or not self._record.chunks:
+            return
+        if await self._recognise():
             return
         part = self.part
         size = self._record.chunk_size
@@ -122,6 +132,25 @@ class PartStore:
                 count=len(lost),
             )
         self._tell_library()
+
+    async def _recognise(self) -> bool:
+        """Whether a former run had given it its final name already; then nothing is missing."""
+        chunks, size = self._record.chunks, self._record.chunk_size
+        if size is None or len(chunks) < CHUNK_COUNT:
+            return False
+        total = sum(chunk.length for chunk in chunks)
+        wanted = (self._path, self.folder, self._record.name)
+        paths = await self._workers(candidates, *wanted, total)
+        found = await self._workers(holding_chunks, paths, chunks, size) if paths else None
+        if found is None or self._closing:
+            return False
+        self._checked = True
+        self._plan.chunk_size = size
+        for chunk in chunks:
+            self._plan.accept(chunk.number, chunk.length, chunk.source)
+            self._plan.mark_stored(chunk.number)
+        self._finishing.recognised(found)
+        return True
 
     def sink(self, number: int) -> ChunkSink:
         """Where this chunk is to be written.  Raises `StorageError` if there is no room for it."""
@@ -201,25 +230,24 @@ class PartStore:
     def finish(self, extension: str) -> Deferred[Path]:
         """Give the file its final name; fires with the path.  Fails with `StorageError`.
 
+        Asked again, it goes on where it failed.
+
         The typed extension wins, then `extension` (told by peers), then what the first bytes say.
         """
         return self._busy.track(self._finish(extension))
 
     async def _finish(self, extension: str) -> Path:
-        size, part = self._plan.size, self.part
-        if size is None:
-            raise StorageError(f"{self.folder}: the chunks of {self.name} are not all here")
-        if not split_name(self.name)[1]:
-            extension = extension or sniff_extension(part.head(HEAD_BYTES))
-        else:
-            extension = ""
-        final: Path = await self._workers(part.finish, _final_name(self.name, extension), size)
-        self._part = None
-        identity = identity_of(final)
-        if identity is not None:
-            self._index.finish(self._record.id, final, identity)
-        self._library.part_became_file(self.key, final)
-        return final
+        if self._finishing.needs_part:
+            size, part = self._plan.size, self.part
+            if size is None:
+                raise StorageError(f"{self.folder}: the chunks of {self.name} are not all here")
+            if not split_name(self.name)[1]:
+                extension = extension or sniff_extension(part.head(HEAD_BYTES))
+            else:
+                extension = ""
+            await self._finishing.name(part, _final_name(self.name, extension), size)
+            self._part = None
+        return await self._finishing.record()
 
     def close(self) -> Deferred[None]:
         """Close the part and leave it for next time; what it holds is still offered.

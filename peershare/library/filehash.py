@@ -137,7 +137,12 @@ def _open(wanted: Wanted) -> _Opened | Hashed:
     except StorageError as error:
         gone = isinstance(error.__cause__, FileNotFoundError)
         return Hashed(problem="" if gone else str(error))
-    identity = Identity.of(os.fstat(descriptor))
+    try:
+        with storage_errors(wanted.path, "look at"):
+            identity = Identity.of(os.fstat(descriptor))
+    except StorageError as error:
+        os.close(descriptor)
+        return Hashed(problem=str(error))
     if identity.size > MAX_CONTENT_BYTES or wanted.identity not in (None, identity):
         os.close(descriptor)
         return Hashed()
@@ -146,7 +151,9 @@ def _open(wanted: Wanted) -> _Opened | Hashed:
 
 def _judge(file: _Opened, digests: bytes | None) -> Hashed:
     """The manifest, if the file is still what it was."""
-    if digests is None or Identity.of(os.fstat(file.descriptor)) != file.identity:
+    with storage_errors(file.path, "look at"):
+        same = digests is not None and Identity.of(os.fstat(file.descriptor)) == file.identity
+    if digests is None or not same:
         return Hashed()
     return Hashed(file.identity, Manifest(file.identity.size, digests))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from peershare.content.names import folded, split_name
-from peershare.errors import StorageError
+from peershare.errors import LASTING, StorageError
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -43,15 +43,20 @@ def storage_errors(path: Path | str, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: cannot {doing}: {error.strerror or error}") from error
+        raise StorageError(
+            f"{path}: cannot {doing}: {error.strerror or error}", lasting=error.errno in LASTING
+        ) from error
 
 
 def open_regular(path: Path) -> int:
     """Open a regular file for reading and return its descriptor.  Raises `OSError`."""
     descriptor = os.open(path, _READ_FLAGS)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "this is no regular file", str(path))
+    except BaseException:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "this is no regular file", str(path))
+        raise
     return descriptor
 
 

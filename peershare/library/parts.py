@@ -19,7 +19,7 @@ from pathlib import Path
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest, digest
-from peershare.errors import StorageError
+from peershare.errors import LASTING, StorageError
 from peershare.library.files import (
     move_without_overwriting,
     place_at_free_name,
@@ -30,6 +30,8 @@ from peershare.library.hashing import hash_range
 
 PART_FOLDER = ".peershare"
 _COPY_BYTES = 1 << 20
+# A file system that knows no locks says one of these.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 def _current_umask() -> int:
@@ -65,31 +67,36 @@ class PartFile:
         """Open or make `folder/.peershare/name`.  Raises `StorageError`."""
         self.folder = folder
         self.path = folder / PART_FOLDER / name
+        self.final: Path | None = None  # where it lies once it has its final name
         self._abandoned = False
         parent = self.path.parent
         with storage_errors(folder, "write into this folder"):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_destination(folder)
             parent.mkdir(mode=0o700, exist_ok=True)
             if not stat.S_ISDIR(parent.lstat().st_mode):
-                raise StorageError(f"{parent}: this is in the way, a folder is needed here")
+                raise _in_the_way(parent, "folder")
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        try:
+            with storage_errors(self.path, "look at"):
+                if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                    raise _in_the_way(self.path, "file")
+            self._claim()
+        except BaseException:
             self.close()
-            raise StorageError(f"{self.path}: this is in the way, a file is needed here")
-        self._claim()
+            raise
 
     def _claim(self) -> None:
         """Nobody else may write into it: two nodes can have one destination, and the same ids."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.close()
             raise StorageError(
                 f"{self.path}: another peershare is downloading this; wait for it, or stop it"
             ) from None
-        except OSError:
-            pass  # a file system without locks
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise StorageError(f"{self.path}: cannot lock: {error.strerror}") from None
 
     @property
     def descriptor(self) -> int:
@@ -98,14 +105,21 @@ class PartFile:
 
     @property
     def size(self) -> int:
-        """How long the file is on the disk."""
-        return os.fstat(self._descriptor).st_size
+        """How long the file is on the disk.  Raises `StorageError`."""
+        with storage_errors(self.path, "look at"):
+            return os.fstat(self._descriptor).st_size
+
+    @property
+    def room(self) -> int:
+        """How many bytes of the disk it takes; less than its size where it has holes."""
+        with storage_errors(self.path, "look at"):
+            return os.fstat(self._descriptor).st_blocks * 512
 
     def close(self) -> None:
         """Close it and leave it there; may be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def write_at(self, data: bytes | memoryview | PipedBytes, offset: int) -> None:
         """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
@@ -233,23 +247,81 @@ class PartFile:
         """Worker: cut to `size`, make durable, give it its final name; return the final path.
 
         Order: data, fsync, rename, fsync of the folder.  Nothing is overwritten; where an equal
-        file lies there already, that is the final file.
+        file lies there already, that is the final file.  What fails after the rename leaves
+        `final` set, and is done when this is called again.
         """
         with storage_errors(self.path, "finish"):
-            os.ftruncate(self._descriptor, size)
-            os.fchmod(self._descriptor, FINAL_MODE)
-            os.fsync(self._descriptor)
-            final = place_at_free_name(self.folder, wanted, self.path, move_without_overwriting)
+            if self.final is None:
+                os.ftruncate(self._descriptor, size)
+                os.fchmod(self._descriptor, FINAL_MODE)
+                os.fsync(self._descriptor)
+                self.final = place_at_free_name(
+                    self.folder, wanted, self.path, move_without_overwriting
+                )
             self.path.unlink(missing_ok=True)
             with suppress(OSError):
                 self.path.parent.rmdir()  # unless other downloads are in it
             sync_folder(self.folder)
         self.close()
-        return final
+        return self.final
 
     def _write_error(self, error: OSError, length: int) -> StorageError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageError(
                 f"{self.folder}: the disk is full: at least {length} bytes more are needed", length
             )
-        return StorageError(f"{self.path}: cannot write: {error.strerror}")
+        lasting = error.errno in LASTING
+        return StorageError(f"{self.path}: cannot write: {error.strerror}", lasting=lasting)
+
+
+def make_destination(folder: Path) -> list[Path]:
+    """Make a folder for files to come, and its parents; those that were made, innermost first.
+
+    Raises `OSError`; then none was.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            if folder.parent == folder:
+                raise
+            made += make_destination(folder.parent)
+            folder.mkdir()
+        return [folder, *made]
+    except FileNotFoundError as error:  # what is above it is there: nothing can be made in it
+        _remove(made)
+        raise OSError(errno.EPERM, "no folder can be made here", str(folder)) from error
+    except OSError:
+        if folder.is_dir():  # whatever the system says of one that exists
+            return made
+        _remove(made)
+        raise
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def check_destination(folder: Path) -> None:
+    """Raise `StorageError` if nothing will ever be written into this folder; leaves no trace.
+
+    What may pass (a full disk) is no reason to refuse.
+    """
+    try:
+        with storage_errors(folder, "write into this folder"):
+            _remove(make_destination(folder))
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+                number = errno.EROFS if read_only else errno.EACCES
+                raise OSError(number, os.strerror(number), str(folder))
+    except StorageError as error:
+        if error.lasting:
+            raise
+
+
+def _in_the_way(path: Path, needed: str) -> StorageError:
+    text = f"{path}: this is in the way, a {needed} is needed here"
+    return StorageError(text, lasting=True)

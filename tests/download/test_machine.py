@@ -16,7 +16,10 @@ PEER_ERROR = PeerError(Reason.RESET, "cut the connection after 5 bytes")
 DISK_ERROR = StorageError("/there: the disk is full")
 # Each input, with what it carries.
 INPUTS: dict[str, tuple[Exception, ...]] = {
-    name: {"attempt_failed": (PEER_ERROR,), "disk_failed": (DISK_ERROR,)}.get(name, ())
+    name: {
+        "attempt_failed": (PEER_ERROR,),
+        **dict.fromkeys(("disk_failed", "disk_refused", "held_up"), (DISK_ERROR,)),
+    }.get(name, ())
     for name in vars(Facts)
     if not name.startswith("_")
 }
@@ -24,7 +27,7 @@ STATES = {
     name: getattr(states, name)
     for name in (
         *("new", "checking", "choosing", "connecting", "receiving", "searching", "resting"),
-        *("blocked", "paused", "joining", "leaving", "done", "halted"),
+        *("blocked", "paused", "joining", "leaving", "ending", "done", "failed", "halted"),
     )
 }
 # (state, input) -> the next state, and the verbs with what they are given.
@@ -72,6 +75,19 @@ EXPECTED: dict[tuple[str, str], tuple[Any, ...]] = {
     ("leaving", "peer_told"): ("leaving",),
     ("leaving", "stopped"): ("leaving",),
 }
+# What will never be mended by waiting ends it.
+EXPECTED |= {
+    (state, "disk_refused"): ("failed", ("fail", DISK_ERROR))
+    for state in ("checking", "choosing", "connecting", "receiving", "joining", "leaving")
+}
+# Once it has its final name there is no way back.
+EXPECTED |= {
+    ("joining", "held_up"): ("ending", ("await_end", DISK_ERROR)),
+    ("leaving", "held_up"): ("done", "succeed"),
+    ("ending", "rested"): ("joining", "join"),
+    ("ending", "stopped"): ("done", "succeed"),
+    ("ending", "peer_told"): ("ending",),
+}
 # It can be paused wherever it waits for somebody or for the disk, but not at its end.
 EXPECTED |= {
     ("new", "paused"): ("paused", "look"),
@@ -85,16 +101,16 @@ EXPECTED |= {(state, "paused"): ("paused", "suspend") for state in _UNPAUSED}
 EXPECTED |= {(state, "resumed"): (state,) for state in ("new", *_UNPAUSED)}
 EXPECTED |= {
     (state, wish): (state,)
-    for state in ("joining", "leaving", "done", "halted")
+    for state in ("joining", "leaving", "ending", "done", "failed", "halted")
     for wish in ("paused", "resumed")
 }
 # What was under way when it ended still comes in, and changes nothing.
 EXPECTED |= {
     (state, late): (state,)
-    for state in ("done", "halted")
+    for state in ("done", "failed", "halted")
     for late in (
         *("checked", "connected", "chunk_arrived", "attempt_failed", "disk_failed"),
-        *("peer_told", "stopped"),
+        *("disk_refused", "peer_told", "stopped"),
     )
 }
 
@@ -164,9 +180,9 @@ class WholeMachineTests(SynchronousTestCase):
 
     def test_every_state_but_the_last_ones_can_be_left_by_stopping(self) -> None:
         """A wish to stop leads to an end from everywhere, at once or once it is joined."""
-        for state in set(STATES) - {"done", "halted"}:
+        for state in set(STATES) - {"done", "failed", "halted"}:
             after = EXPECTED[state, "stopped"][0]
-            self.assertIn(after, ("halted", "leaving"), state)
+            self.assertIn(after, ("halted", "leaving", "done"), state)
 
     def test_outputs_may_answer_at_once(self) -> None:
         """Inputs given by an output while it runs are queued, not nested."""

@@ -38,12 +38,13 @@ class Download(Operation):
     def over(self) -> bool:
         if self._sent_at_name < 0 and self.machine.has(self.data):
             self._sent_at_name = self.sent()
-        states = [status.state for status in self.machine.downloads()]
-        if DownloadState.FAILED in states:
-            self.refuse([status.problem for status in self.machine.downloads()])
+        downloads = self.machine.downloads()
+        states = [status.state for status in downloads]
+        if states and all(state is DownloadState.FAILED for state in states):
+            self.refuse([status.problem for status in downloads])
         if self.restarted and not states:
             return self.machine.has(self.data)
-        return bool(states) and states[-1] is DownloadState.DONE
+        return DownloadState.DONE in states
 
     def again(self) -> None:
         under_way = [s for s in self.machine.downloads() if s.state is not DownloadState.FAILED]

@@ -204,8 +204,9 @@ class Operation:
             return [*self.troubles, *self.problems(), *_without_death(self.simulation.errors)]
 
     def _open(self) -> Counter[str]:
+        home = self.machine.home
         with self.disk.quiet():
-            return Counter(self.disk.open_below(self.machine.home))
+            return Counter(path.removeprefix(f"{home}/") for path in self.disk.open_below(home))
 
 
 class Played(Struct):
@@ -213,7 +214,7 @@ class Played(Struct):
 
     steps: list[Step]
     problems: list[str]
-    open: Counter[str]  # the files that were open in the end, without their root
+    open: Counter[str]  # the files that were open in the end
     struck: bool = False
 
 
@@ -222,7 +223,7 @@ class Recording(Struct):
 
     operation: type[Operation]
     steps: list[Step] = field(default_factory=list)
-    open: int = 0
+    open: Counter[str] = field(default_factory=Counter)  # the files that were open in the end
 
     def cases(self, kinds: Sequence[Kind]) -> Iterator[tuple[int, Kind]]:
         """Every position with everything that can become of its call."""
@@ -243,12 +244,15 @@ class Recording(Struct):
 
     def judge(self, at: int, kind: Kind) -> list[str]:
         """Run one case; what was wrong with it."""
-        played = self.operation().play(at, kind)
+        try:
+            played = self.operation().play(at, kind)
+        except Exception:
+            return [traceback.format_exc()]
         problems = played.problems
         if not played.struck:
             problems.append("there was no such call: two runs differ")
-        elif played.open.total() > self.open:
-            problems.append(f"open in the end: {sorted(played.open.elements())}")
+        elif played.open - self.open:
+            problems.append(f"left open: {sorted((played.open - self.open).elements())}")
         return problems
 
 
@@ -257,7 +261,7 @@ def record(operation: type[Operation]) -> Recording:
     played = operation().play(-1, Kind.EIO)
     if played.problems:
         raise AssertionError("without any fault: " + "\n".join(played.problems))
-    return Recording(operation, played.steps, played.open.total())
+    return Recording(operation, played.steps, played.open)
 
 
 class FaultTests(SynchronousTestCase):

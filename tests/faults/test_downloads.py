@@ -9,14 +9,12 @@ from tests.faults.driver import EachStep
 class NativeTests(EachStep):
     """A verified download."""
 
-    todo = "what is found here is mended one by one"
     operation = NativeDownload
 
 
 class ClassicTests(EachStep):
     """A download by the classic protocol."""
 
-    todo = "what is found here is mended one by one"
     operation = ClassicDownload
 
 

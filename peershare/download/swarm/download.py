@@ -181,6 +181,7 @@ class SwarmDownload(RunningDownload):
         """Fetching: a block is here, and right."""
         self._supply.gave_right(peer)
         self._reports.gave(peer, length)
+        self.progress_at = self._reactor.seconds()  # a block is kept for good
         self.problem, self._blocked, self._stuck = "", False, False
 
     def filled(self, address: str, index: int, length: int) -> None:
@@ -205,7 +206,7 @@ class SwarmDownload(RunningDownload):
     def _look(self) -> None:
         """Exchange who is of no use, say where we stand, ask classic peers where nobody gives."""
         self._supply.look_around()
-        stuck = self._reactor.seconds() - self.progress_at >= _STUCK_SECONDS
+        stuck = self._reactor.seconds() - self.arrived_at >= _STUCK_SECONDS
         if not stuck or (self._filling is not None and self._filling.go_on()):
             return
         tried = self._supply.problems()
@@ -221,13 +222,20 @@ class SwarmDownload(RunningDownload):
     def await_disk(self, error: LocalError) -> None:
         """Action: our disk is in the way; let go of everybody, begin anew after a while."""
         self._let_go()
+        self._set_back()
+        self._await(error)
+        self._close_part().addErrback(self._log_failure)
+
+    def _await(self, error: LocalError) -> None:
+        self._say_blocked(error)
+        self._show(DownloadState.BLOCKED)
+        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
+
+    def _say_blocked(self, error: LocalError) -> None:
         self.problem = str(error)
         if not self._blocked:  # how much is missing may change, but that is no news
             self._reports.blocked(self.problem)
         self._blocked = True
-        self._show(DownloadState.BLOCKED)
-        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
-        self._close_part().addErrback(self._log_failure)
 
     def look(self) -> None:
         """Action: it begins paused; what a former run left is offered all the same."""
@@ -266,13 +274,31 @@ class SwarmDownload(RunningDownload):
             self._do(Deferred.fromCoroutine(self._finish(self._part)))
 
     async def _finish(self, part: VerifiedPart) -> None:
-        self.path = str(await part.finish())
-        self._machine.finished()
+        try:
+            self.path = str(await part.finish())
+        except Exception:
+            if part.final is None:
+                raise
+            self.path = str(part.final)
+            self._machine.held_up(self._ours(Failure()))
+        else:
+            self._machine.finished()
+
+    def await_end(self, error: LocalError) -> None:
+        """Action: it has its final name, and our disk is in the way of what follows."""
+        self._await(error)
 
     def succeed(self) -> None:
         """Action: done."""
         self.problem = ""
         self._end(DownloadState.DONE)
+
+    def fail(self, error: LocalError) -> None:
+        """Action: our disk will never take it."""
+        self._end_turn()
+        self._let_go()
+        self._say_blocked(error)
+        self._end(DownloadState.FAILED)
 
     def halt(self) -> None:
         """Action: let go of everything but the part file."""
@@ -281,6 +307,7 @@ class SwarmDownload(RunningDownload):
         self._end(DownloadState.STOPPED)
 
     def _end(self, state: DownloadState) -> None:
+        self._alarm.clear()
         self.finished_at, closed = self._reactor.seconds(), self._close_part()
         self._show(state)
         closed.chainDeferred(self.ended)
@@ -297,4 +324,4 @@ class SwarmDownload(RunningDownload):
 
     def disk_failed(self, failure: Failure) -> None:
         """Ours (the disk), or a bug: that is logged, and blames nobody."""
-        self._machine.disk_failed(self._ours(failure))
+        self._disk_failed(self._ours(failure))

@@ -30,10 +30,20 @@ class Actions(Protocol):
         """Let go of all peers, say what is needed, wait; answers `rested`."""
 
     def finish(self) -> None:
-        """Give the file its final name; answers `finished` or `disk_failed`."""
+        """Give the file its final name.
+
+        Answers `finished`, `disk_failed`, or `held_up` if it has its name, and something that
+        follows failed.
+        """
+
+    def await_end(self, error: LocalError) -> None:
+        """It has its final name: keep everything, say what is in the way; answers `rested`."""
 
     def succeed(self) -> None:
         """It is done."""
+
+    def fail(self, error: LocalError) -> None:
+        """Let go of everything but the part: our disk will never take it."""
 
     def look(self) -> None:
         """It begins paused: offer to others what a former run left; no answer."""
@@ -63,6 +73,12 @@ class Facts(Protocol):
     def disk_failed(self, error: LocalError) -> None:
         """Our own disk is in the way; no peer is blamed."""
 
+    def disk_refused(self, error: LocalError) -> None:
+        """Our own disk is in the way, and will be as long as nobody changes something."""
+
+    def held_up(self, error: LocalError) -> None:
+        """It has its final name; to make that known for good is what failed."""
+
     def rested(self) -> None:
         """The time to wait is over."""
 
@@ -89,7 +105,9 @@ blocked = _builder.state("blocked by our disk")
 paused = _builder.state("paused by the user")
 finishing = _builder.state("finishing")
 leaving = _builder.state("finishing and ending then")
+ending = _builder.state("waiting to record what has its name")
 done = _builder.state("done")
+failed = _builder.state("failed")
 halted = _builder.state("halted")
 
 
@@ -118,7 +136,22 @@ def _await_disk(facts: Facts, actions: Actions, error: LocalError) -> None:
     actions.await_disk(error)
 
 
+@learning.upon(Facts.disk_refused).to(failed)
+@checking.upon(Facts.disk_refused).to(failed)
+@fetching.upon(Facts.disk_refused).to(failed)
+@finishing.upon(Facts.disk_refused).to(failed)
+@leaving.upon(Facts.disk_refused).to(failed)
+def _fail(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.fail(error)
+
+
+@finishing.upon(Facts.held_up).to(ending)
+def _await_end(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.await_end(error)
+
+
 @fetching.upon(Facts.nothing_missing).to(finishing)
+@ending.upon(Facts.rested).to(finishing)
 def _finish(facts: Facts, actions: Actions) -> None:
     actions.finish()
 
@@ -128,8 +161,14 @@ finishing.upon(Facts.stopped).to(leaving).returns(None)  # it is all but done
 
 @finishing.upon(Facts.finished).to(done)
 @leaving.upon(Facts.finished).to(done)
+@ending.upon(Facts.stopped).to(done)
 def _succeed(facts: Facts, actions: Actions) -> None:
     actions.succeed()
+
+
+@leaving.upon(Facts.held_up).to(done)
+def _be_content(facts: Facts, actions: Actions, error: LocalError) -> None:
+    actions.succeed()  # the next run recognises it
 
 
 @new.upon(Facts.paused).to(paused)
@@ -166,15 +205,16 @@ leaving.upon(Facts.stopped).loop().returns(None)
 for _unpaused in (new, learning, checking, fetching, blocked):
     _unpaused.upon(Facts.resumed).loop().returns(None)
 paused.upon(Facts.paused).loop().returns(None)
-for _over in (finishing, leaving, done, halted):
+for _over in (finishing, leaving, ending, done, failed, halted):
     _over.upon(Facts.paused).loop().returns(None)
     _over.upon(Facts.resumed).loop().returns(None)
-for _late in (blocked, paused, done, halted):
+for _late in (blocked, paused, ending, done, failed, halted):
     _late.upon(Facts.disk_failed).loop().returns(None)
+    _late.upon(Facts.disk_refused).loop().returns(None)
     _late.upon(Facts.learned).loop().returns(None)
     _late.upon(Facts.checked).loop().returns(None)
     _late.upon(Facts.nothing_missing).loop().returns(None)
-for _final in (done, halted):
+for _final in (done, failed, halted):
     _final.upon(Facts.stopped).loop().returns(None)
     _final.upon(Facts.rested).loop().returns(None)
 

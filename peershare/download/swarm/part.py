@@ -23,12 +23,13 @@ from peershare.content.manifest import Manifest, digest
 from peershare.content.names import check_file_name
 from peershare.download.busy import Busy
 from peershare.download.context import Progress
+from peershare.download.finishing import Finishing, candidates
 from peershare.download.picture import Fifths
 from peershare.download.swarm.givers import Givers
 from peershare.download.swarm.sinks import BlockSink
 from peershare.library.entries import ContentHandle, Workers
-from peershare.library.filehash import check_part
-from peershare.library.files import identity_of, open_regular, storage_errors
+from peershare.library.filehash import Wanted, check_part, hash_large
+from peershare.library.files import open_regular
 from peershare.library.index import DownloadRecord, Index
 from peershare.library.library import Library
 from peershare.library.parts import PART_FOLDER, PartFile
@@ -74,9 +75,16 @@ class VerifiedPart:
         self._workers = workers
         self._hashers = hashers
         self._file: PartFile | None = None
+        self._finishing = Finishing(
+            record,
+            index,
+            workers,
+            lambda path: library.part_became_file(self.key, path, manifest),
+        )
         self._busy = Busy()
         self._checking = DeferredLock()
         self._checked = False
+        self._closing = False
         self._writing = Lock()
         self._handed_over = 0
 
@@ -84,6 +92,11 @@ class VerifiedPart:
     def path(self) -> Path:
         """Where the part lies."""
         return self._folder / PART_FOLDER / self._file_name
+
+    @property
+    def final(self) -> Path | None:
+        """The file under its final name, once there is one: from then on there is no way back."""
+        return self._finishing.path
 
     def progress(self, arriving: Iterable[ByteRange], givers: tuple[str, ...]) -> Progress:
         """How far it is; `arriving` is what has come, and is not checked yet."""
@@ -102,6 +115,8 @@ class VerifiedPart:
         return checked
 
     async def _check(self) -> None:
+        if not self._checked and await self._recognise():
+            return
         file = self._open()
         own = self._library.find_content(self._record.content or "")
         if own is not None and (own.held is not None or own.path.parent == self._folder):
@@ -120,14 +135,26 @@ class VerifiedPart:
         self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
         self._checked = True
 
+    async def _recognise(self) -> bool:
+        """Whether a former run had given it its final name already; then nothing is missing."""
+        wanted = (self.path, self._folder, self._record.name)
+        for path in await self._workers(candidates, *wanted, self.manifest.size):
+            found = await hash_large(self._hashers, Wanted(path, None), lambda: self._closing)
+            if found.manifest == self.manifest and not self._closing:
+                for index in range(self.held.total):
+                    self._add(index, "")
+                self._checked = True
+                self._finishing.recognised(path)
+                return True
+        return False
+
     # -- blocks
 
     def check_room(self) -> None:
         """Raise `StorageError` if the rest does not fit on the disk."""
-        file = self._open()
-        with storage_errors(self.path, "look at"):
-            used = self.path.stat().st_blocks * 512
-        file.check_room(max(0, self.manifest.size - used))
+        if self._finishing.needs_part:
+            file = self._open()
+            file.check_room(max(0, self.manifest.size - file.room))
 
     def sink(self, index: int, came: Callable[[int], None]) -> BlockSink:
         """Where the bytes of a block go: to their place in the file.  Raises `StorageError`.
@@ -221,24 +248,23 @@ class VerifiedPart:
         """Give the file its final name; fires with the path.  Fails with `StorageError`.
 
         Not before every worker has left it: a second copy of a block may be with one still.
+        Asked again, it goes on where it failed.
         """
         return self._busy.idle().addCallback(lambda _: self._busy.track(self._finish()))
 
     async def _finish(self) -> Path:
-        name = check_file_name(self._record.name)
-        final: Path = await self._workers(self._open().finish, name, self.manifest.size)
-        self._file = None
-        identity = identity_of(final)
-        if identity is not None:
-            self._index.finish(self._record.id, final, identity)
-        self._library.part_became_file(self.key, final, self.manifest)
-        return final
+        if self._finishing.needs_part:
+            name = check_file_name(self._record.name)
+            await self._finishing.name(self._open(), name, self.manifest.size)
+            self._file = None
+        return await self._finishing.record()
 
     def close(self) -> Deferred[None]:
         """Close the part and leave it for next time; what it holds is still offered.
 
         Fires once no worker uses it any more.
         """
+        self._closing = True
         if self._file is not None:
             self._file.abandon()
         return self._busy.idle().addCallback(self._close)
@@ -255,35 +281,53 @@ class VerifiedPart:
 
 
 def _copy(own: ContentHandle, file: PartFile) -> None:
-    """Worker: copy a content that we have elsewhere; whether it is right is checked afterwards."""
-    with storage_errors(own.path, "read"):
+    """Worker: copy a content that we have elsewhere; whether it is right is checked afterwards.
+
+    What cannot be read is fetched instead.  Raises `StorageError` if it cannot be written.
+    """
+    try:
         descriptor = open_regular(own.path)
-        try:
-            offset = 0
-            while data := os.pread(descriptor, _COPY_BYTES, offset):
-                file.write_at(data, offset)
-                offset += len(data)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return
+    try:
+        offset = 0
+        while data := _read(descriptor, _COPY_BYTES, offset):
+            file.write_at(data, offset)
+            offset += len(data)
+    finally:
+        os.close(descriptor)
 
 
 def _copy_blocks(
     own: ContentHandle, file: PartFile, manifest: Manifest, blocks: Iterable[int]
 ) -> list[int]:
-    """Worker: copy these blocks of a content that we have elsewhere; those that are right."""
-    right = []
-    with storage_errors(own.path, "read"):
+    """Worker: copy these blocks of a content that we have elsewhere; those that are right.
+
+    What cannot be read is fetched instead.  Raises `StorageError` if it cannot be written.
+    """
+    right: list[int] = []
+    try:
         descriptor = open_regular(own.path)
-        try:
-            for index in blocks:
-                where = block_range(index, manifest.size)
-                data = os.pread(descriptor, where.length, where.start)
-                if manifest.check(index, data):
-                    file.write_at(data, where.start)
-                    right.append(index)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return right
+    try:
+        for index in blocks:
+            where = block_range(index, manifest.size)
+            data = _read(descriptor, where.length, where.start)
+            if manifest.check(index, data):
+                file.write_at(data, where.start)
+                right.append(index)
+    finally:
+        os.close(descriptor)
     return right
+
+
+def _read(descriptor: int, length: int, offset: int) -> bytes:
+    """What can be read there, nothing where that fails."""
+    try:
+        return os.pread(descriptor, length, offset)
+    except OSError:
+        return b""
 
 
 def manifest_of_one(data: bytes, content: str) -> Manifest | None:

@@ -15,12 +15,12 @@ from tests.download.test_machine import RecordingActions
 
 DISK_ERROR = StorageError("/there: the disk is full")
 INPUTS: dict[str, tuple[Exception, ...]] = {
-    name: (DISK_ERROR,) if name == "disk_failed" else ()
+    name: (DISK_ERROR,) if name in ("disk_failed", "disk_refused", "held_up") else ()
     for name in vars(Facts)
     if not name.startswith("_")
 }
 BUSY = ("learning", "checking", "fetching", "blocked")
-OVER = ("finishing", "leaving", "done", "halted")
+OVER = ("finishing", "leaving", "ending", "done", "failed", "halted")
 STATES = {name: getattr(states, name) for name in ("new", *BUSY, "paused", *OVER)}
 # (state, input) -> the next state, and the verbs with what they are given.
 EXPECTED: dict[tuple[str, str], tuple[Any, ...]] = {
@@ -45,6 +45,18 @@ EXPECTED |= {
     (state, "disk_failed"): ("blocked", ("await_disk", DISK_ERROR))
     for state in ("learning", "checking", "fetching")
 }
+# What will never be mended by waiting ends it.
+EXPECTED |= {
+    (state, "disk_refused"): ("failed", ("fail", DISK_ERROR))
+    for state in ("learning", "checking", "fetching", "finishing", "leaving")
+}
+# Once it has its final name there is no way back.
+EXPECTED |= {
+    ("finishing", "held_up"): ("ending", ("await_end", DISK_ERROR)),
+    ("leaving", "held_up"): ("done", "succeed"),
+    ("ending", "rested"): ("finishing", "finish"),
+    ("ending", "stopped"): ("done", "succeed"),
+}
 EXPECTED |= {(state, "stopped"): ("halted", "halt") for state in BUSY}
 EXPECTED |= {(state, "paused"): ("paused", "suspend") for state in BUSY}
 EXPECTED |= {(state, "resumed"): (state,) for state in ("new", *BUSY)}
@@ -52,11 +64,13 @@ EXPECTED |= {(state, wish): (state,) for state in OVER for wish in ("paused", "r
 # What was under way still comes in, and changes nothing.
 EXPECTED |= {
     (state, late): (state,)
-    for state in ("blocked", "paused", "done", "halted")
-    for late in ("disk_failed", "learned", "checked", "nothing_missing")
+    for state in ("blocked", "paused", "ending", "done", "failed", "halted")
+    for late in ("disk_failed", "disk_refused", "learned", "checked", "nothing_missing")
 }
 EXPECTED |= {
-    (state, late): (state,) for state in ("done", "halted") for late in ("stopped", "rested")
+    (state, late): (state,)
+    for state in ("done", "failed", "halted")
+    for late in ("stopped", "rested")
 }
 
 
