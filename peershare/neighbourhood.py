@@ -24,7 +24,7 @@ from peershare.holdings import MAX_COST_BYTES, Holdings
 from peershare.identity import Identity
 from peershare.links import Link
 from peershare.neighbours import Heard, Neighbours
-from peershare.timers import Alarm
+from peershare.timers import Paced
 from peershare.wire.beacon import Endpoint, Nonces
 from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
 
@@ -32,35 +32,6 @@ from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
 _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS = 0.05, 1.0
 # The same of whoever wants to hear of changes.
 _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS = 0.0, 0.1
-
-
-class _Paced:
-    """Calls a function a little after it is asked for, and not again before some time is over."""
-
-    def __init__(
-        self, reactor: Any, delay: float, gap: float, function: Callable[[], object]
-    ) -> None:
-        """`delay` and `gap` are seconds; what is asked for meanwhile is one call."""
-        self._reactor = reactor
-        self._delay = delay
-        self._gap = gap
-        self._function = function
-        self._alarm = Alarm(reactor)
-        self._called_at = float("-inf")
-
-    def ask(self) -> None:
-        """Call it soon."""
-        if self._alarm.due is None:
-            left = self._called_at + self._gap - self._reactor.seconds()
-            self._alarm.set(max(self._delay, left), self._call)
-
-    def stop(self) -> None:
-        """Call it no more, unless it is asked for anew."""
-        self._alarm.clear()
-
-    def _call(self) -> None:
-        self._called_at = self._reactor.seconds()
-        self._function()
 
 
 class Neighbourhood(Service):
@@ -115,8 +86,8 @@ class Neighbourhood(Service):
         )
         self._callbacks: list[Callable[[], object]] = []
         self._version, self._seen = 0, (0, 0)
-        self._telling = _Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
-        self._updating = _Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
+        self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
+        self._updating = Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
 
     def _make_fetcher(self, sessions: Sessions, random: Random) -> Fetcher:
         held, chores = self.holdings, self._chores

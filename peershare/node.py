@@ -51,10 +51,12 @@ from peershare.status import (
     ShareStatus,
     VerifyResult,
 )
-from peershare.timers import Periodic
+from peershare.timers import Paced, Periodic
 from peershare.wiring import World, make_parts
 
 _ROOM_SECONDS = 10.0
+# How often at most downloads look whether what classic peers tell is what they wait for.
+_SEARCH_GAP_SECONDS = 0.25
 _KEEP_SECONDS = 2.0
 
 
@@ -84,6 +86,7 @@ class Node(MultiService):
         self._lock = lock
         self._pools = pools
         self._pid = os.getpid()
+        self._searching = Paced(world.reactor, 0.0, _SEARCH_GAP_SECONDS, self._search, at_once=True)
         self._news = News(world.reactor.seconds)
         parts = self._parts = make_parts(
             settings, world, index, resume=resume, on_told=self._told, emit=self._news.emit
@@ -139,6 +142,7 @@ class Node(MultiService):
         self._metering.stop()
         self._room.stop()
         self._keeping.stop()
+        self._searching.stop()
         self._parts.uploader.abort_all()
         self._parts.pool.close()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
@@ -275,6 +279,11 @@ class Node(MultiService):
             self._parts.announcer.newcomer_heard()
         if told.changed:
             self._parts.dictionary_file.touch()
+            self._searching.ask()
+
+    def _search(self) -> None:
+        """Classic peers told something new: perhaps it is what is waited for."""
+        if self.running:
             self._parts.downloader.network_changed()
 
     def _look(self) -> None:

@@ -6,10 +6,14 @@ announcing for good (hostile world, 22).  Not for: what is done when.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+# What was called takes at most so much of the processor's time in the long run: one part in these.
+_PARTS_OF_TIME = 20.0
 
 
 class Alarm:
@@ -34,6 +38,59 @@ class Alarm:
         call, self._call = self._call, None
         if call is not None and call.active():
             call.cancel()
+
+
+class Paced:
+    """Calls a function a little after it is asked for, and not again before some time is over.
+
+    That time is longer where the function takes long.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        delay: float,
+        gap: float,
+        function: Callable[[], object],
+        cpu: Callable[[], float] = time.thread_time,
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """`delay` and `gap` are seconds; what is asked for meanwhile is one call.
+
+        `at_once`: where no time has to go by, it is called before `ask` returns.
+        `cpu` gives the seconds that the processor has spent on us.
+        """
+        self._clock = clock
+        self._delay = delay
+        self._gap = gap
+        self._function = function
+        self._cpu = cpu
+        self._at_once = at_once
+        self._alarm = Alarm(clock)
+        self._not_before = float("-inf")
+
+    def ask(self) -> None:
+        """Call it soon."""
+        if self._alarm.due is None:
+            left = max(self._delay, self._not_before - self._clock.seconds())
+            if self._at_once and left <= 0:
+                self._call()
+            else:
+                self._alarm.set(left, self._call)
+
+    def stop(self) -> None:
+        """Call it no more, unless it is asked for anew."""
+        self._alarm.clear()
+
+    def _call(self) -> None:
+        self._not_before = self._clock.seconds() + self._gap
+        began = self._cpu()
+        try:
+            self._function()
+        finally:
+            longer = (self._cpu() - began) * _PARTS_OF_TIME - self._gap
+            self._not_before += max(0.0, longer)
 
 
 class Periodic:

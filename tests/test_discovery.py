@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,11 +20,16 @@ from peershare.dictionary import LIFETIME_SECONDS, ContentDictionary, Told
 from peershare.discovery import (
     DICTIONARY_NAME,
     FLOOD_REFUSALS,
+    GLOBAL_BURST_BYTES,
+    LINES_OF_BASES,
     SOURCE_BURST,
+    SOURCE_BURST_BYTES,
+    SOURCE_BYTES,
     ChunkDiscovery,
     DictionaryFile,
 )
 from tests.fakes import FakeReactor, FakeUdpPort, HeldWorkers
+from tests.test_pairs import chunks
 
 NETWORK = IPv4Network("198.18.0.0/24")
 OWN = IPv4Address("198.18.0.1")
@@ -77,6 +85,27 @@ class GateTests(DiscoveryTestCase):
         """Our own broadcasts come back: they are nothing, not even refused."""
         self.port.hear(FOREST, str(OWN))
         self.assertEqual((self.told, dict(self.discovery.refusals.counts)), ([], {}))
+
+    def test_bytes_of_one_address(self) -> None:
+        """A burst of a megabyte is heard, then some kilobytes a second, and others as before."""
+        names = [f"a{n:04}_{m}" for n in range(850) for m in range(1, 6)]
+        large = json.dumps({"chunks": names}, separators=(",", ":")).encode()
+        for _ in range(200):
+            self.port.hear(large, A)
+            self.reactor.advance(1 / 30)  # within the limit of datagrams
+        heard = sum(source == A for source, _ in self.told)
+        seconds = 200 / 30
+        self.assertLessEqual(heard * len(large), SOURCE_BURST_BYTES + seconds * SOURCE_BYTES)
+        self.assertGreater(heard * len(large), SOURCE_BURST_BYTES * 0.9)
+        self.port.hear(FOREST, B)
+        self.assertEqual(self.told[-1][0], B)
+
+    def test_bytes_of_all(self) -> None:
+        """Many addresses together are heard so far as there is time for it."""
+        large = b'{"chunks": ["forest_1"]}'.ljust(50_000)
+        for number in range(200):
+            self.port.hear(large, f"198.18.0.{number % 100 + 20}")
+        self.assertLessEqual(len(self.told) * len(large), GLOBAL_BURST_BYTES)
 
     def test_only_from_our_networks(self) -> None:
         """A source that is on no network of ours is counted and dropped."""
@@ -207,6 +236,42 @@ class DictionaryFileTests(FileTestCase):
         self.assertTrue(3 <= changes <= 4, changes)
         self.reactor.advance(1.0)
         self.assertEqual(len(json.loads(self.path.read_text())), 40)
+
+    def test_made_in_slices(self) -> None:
+        """No turn of the reactor writes down more than some names, however many there are."""
+        for number in range(6 * LINES_OF_BASES):
+            self.dictionary.tell(f"198.18.{number // 1_000}.9", chunks(f"f{number}_1"), 0.0)
+        lines = self.dictionary.lines
+        made = [0]
+
+        def later(*arguments: Any) -> Any:
+            made.append(0)
+            return deferLater(*arguments)
+
+        def counted(now: float) -> Iterator[list[str]]:
+            for line in lines(now):
+                made[-1] += 1
+                yield line
+
+        self.patch(self.dictionary, "lines", counted)
+        self.patch(discovery, "deferLater", later)
+        self.file.touch()
+        self.reactor.advance(0)
+        self.assertEqual((max(made), sum(made)), (LINES_OF_BASES, 6 * LINES_OF_BASES))
+        self.assertEqual(len(self.content()), 6 * LINES_OF_BASES)
+
+    def test_what_takes_long_is_made_seldom(self) -> None:
+        """A text that takes 0.1 s of the processor is made every 5 s at most."""
+        times = itertools.count(0.0, 0.1)
+        self.file = DictionaryFile(
+            self.reactor, self.dictionary, self.folder, cpu=lambda: next(times)
+        )
+        inodes = []
+        for number in range(200):
+            self.tell(f"f{number}_1")
+            self.reactor.advance(0.1)
+            inodes.append(self.path.stat().st_ino if self.path.exists() else 0)
+        self.assertLessEqual(sum(a != b for a, b in itertools.pairwise(inodes)), 5)
 
     def test_only_when_it_changed(self) -> None:
         """The same announcement again does not touch the disk."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.timers import Alarm, Periodic
+from peershare.timers import Alarm, Paced, Periodic
 
 
 class AlarmTests(SynchronousTestCase):
@@ -92,3 +92,38 @@ class PeriodicTests(SynchronousTestCase):
         periodic.start()
         self.clock.advance(1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class PacedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.calls: list[float] = []
+        self.spent = 0.0
+        self.cost = 0.0
+        self.paced = Paced(self.clock, 0.0, 0.25, self.call, lambda: self.spent)
+
+    def call(self) -> None:
+        self.calls.append(self.clock.seconds())
+        self.spent += self.cost
+
+    def test_many_wishes_are_one_call(self) -> None:
+        """At once, and then not before the gap is over."""
+        for _ in range(100):
+            self.paced.ask()
+            self.clock.advance(0.01)
+        self.assertLess(len(self.calls), 6)
+
+    def test_what_takes_long_is_called_less_often(self) -> None:
+        """A call of 100 ms is not made again before two seconds are over."""
+        self.cost = 0.1
+        for _ in range(100):
+            self.paced.ask()
+            self.clock.advance(0.1)
+        self.assertLessEqual(len(self.calls), 6)
+
+    def test_stop(self) -> None:
+        """Nothing is called that was asked for."""
+        self.paced.ask()
+        self.paced.stop()
+        self.clock.advance(1.0)
+        self.assertEqual(self.calls, [])
