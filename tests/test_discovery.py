@@ -239,8 +239,9 @@ class DictionaryFileTests(FileTestCase):
 
     def test_made_in_slices(self) -> None:
         """No turn of the reactor writes down more than some names, however many there are."""
+        now = self.reactor.seconds()
         for number in range(6 * LINES_OF_BASES):
-            self.dictionary.tell(f"198.18.{number // 1_000}.9", chunks(f"f{number}_1"), 0.0)
+            self.dictionary.tell(f"198.18.{number // 1_000}.9", chunks(f"f{number}_1"), now)
         lines = self.dictionary.lines
         made = [0]
 
