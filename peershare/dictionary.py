@@ -104,17 +104,22 @@ class ContentDictionary(PairStore):
                 chosen.setdefault(entry.owner.address, (entry, chunks))
         return Found(resolved.extension, _sources(chosen.values()))
 
+    def base(self, name: str, now: float) -> KnownBase | None:
+        """Who tells this very name now; None if nobody does."""
+        found = self._bases.get(name)
+        if found is None:
+            return None
+        live = [(entry, chunks) for entry in found.entries if (chunks := entry.chunks(now))]
+        if not live:
+            return None
+        live.sort(key=lambda item: min(pair.order for pair in item[1].values()))
+        counts = (sum(n in chunks for _, chunks in live) for n in _NUMBERS)
+        return KnownBase(name, tuple(counts), tuple(entry.owner.address for entry, _ in live))
+
     def bases(self, now: float) -> tuple[KnownBase, ...]:
         """Every name that somebody tells now."""
-        known = []
-        for base, entries in self.each_base():
-            live = [(entry, chunks) for entry in entries if (chunks := entry.chunks(now))]
-            if live:
-                live.sort(key=lambda item: min(pair.order for pair in item[1].values()))
-                counts = (sum(n in chunks for _, chunks in live) for n in _NUMBERS)
-                addresses = tuple(entry.owner.address for entry, _ in live)
-                known.append(KnownBase(base, tuple(counts), addresses))
-        return tuple(known)
+        names = tuple(self._bases)
+        return tuple(base for name in names if (base := self.base(name, now)) is not None)
 
     def addresses(self, now: float) -> tuple[KnownAddress, ...]:
         """Every address heard within the lifetime, in order of arrival."""

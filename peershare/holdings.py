@@ -7,16 +7,15 @@ hints.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 
 from msgspec import Struct
 
 from peershare.content.manifest import ID_PREFIX, id_query, is_content_id
 from peershare.content.names import folded, split_name
-from peershare.resolving import normal
+from peershare.resolving import fitting, normal
 from peershare.shelves import Item
 from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, Stock
 from peershare.wire.beacon import Endpoint
@@ -25,6 +24,8 @@ __all__ = ["MAX_COST_BYTES", "STEP_ENTRIES", "Holder", "Holdings", "Known"]
 
 # Nobody reads more answers to one question.
 MAX_ANSWERS = 100
+# So many entries of an address are looked at in its turn.
+_WALK_ENTRIES = 100
 # So many different sets of holders are remembered; most contents are held by one of a few.
 _MAX_CROWDS = 1_000
 
@@ -120,31 +121,73 @@ class Holdings(Stock):
         return found
 
     def contents(self) -> Iterator[Known]:
-        """Everything that somebody holds; it may change meanwhile, then some may come twice."""
+        """Everything that somebody holds; it may change meanwhile, then some may be missing."""
         return (known for known in self.matching("*") if known is not None)
 
     def matching(self, pattern: str) -> Iterator[Known | None]:
         """The contents with a name that fits, `*` being any text, without regard to case.
 
-        None comes now and then, after so many that did not fit that a pause may be due.
+        They come from each address in turn, each content once.  None comes now and then, after so
+        many that were looked at that a pause may be due.
         """
-        literals = folded(normal(pattern)).split("*")
-        fits = re.compile(".*".join(map(re.escape, literals)), re.DOTALL).fullmatch
-        looked_at = 0
-        for digest in tuple(self._catalogues):
-            catalogue = self._catalogues.get(digest)
-            if catalogue is None:
-                continue
-            for item in catalogue.items:
-                looked_at += 1
-                if looked_at % STEP_ENTRIES == 0:
+        fits = fitting(pattern)
+        seen: set[bytes] = set()
+        turns = deque(self._walk(held, fits) for held in self._by_address())
+        while turns:
+            walk = turns.popleft()
+            for item in walk:
+                if item is None or item.id in seen:
                     yield None
-                holders = item.holders & self._live
-                # each content once: where it is first
-                if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
-                    variants = self._living(self._shelves.variants(item.id))
-                    if next((v for v in variants if fits(folded(v.text))), None) is item:
-                        yield self._known(item.id, item.text, variants)
+                    break
+                variants = self._living(self._shelves.variants(item.id))
+                if variants:
+                    seen.add(item.id)
+                    yield self._known(item.id, item.text, variants)
+                    break
+            else:
+                continue
+            turns.append(walk)
+
+    def counting(self, pattern: str) -> Generator[None, None, int]:
+        """How many contents have a name that fits, counted step by step."""
+        fits = fitting(pattern)
+        count = looked_at = 0
+        for catalogues in self._by_address():
+            for catalogue in catalogues:
+                for item in tuple(catalogue.items):
+                    looked_at += 1
+                    if looked_at % STEP_ENTRIES == 0:
+                        yield
+                    holders = item.holders & self._live
+                    # each content once: where it is first
+                    if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
+                        variants = self._living(self._shelves.variants(item.id))
+                        first = next((v for v in variants if fits(folded(v.text))), None)
+                        count += first is item
+        return count
+
+    def _by_address(self) -> list[list[Catalogue]]:
+        """The catalogues that somebody has, each once, by the first address that has it."""
+        found: dict[str, dict[Catalogue, None]] = {}
+        taken: set[Catalogue] = set()
+        for peer, catalogue in self._of_peer.items():
+            if catalogue not in taken:
+                taken.add(catalogue)
+                found.setdefault(peer.address, {})[catalogue] = None
+        return [list(catalogues) for catalogues in found.values()]
+
+    def _walk(
+        self, catalogues: list[Catalogue], fits: Callable[[str], bool]
+    ) -> Iterator[Item | None]:
+        """The items of an address that fit; None after some that did not."""
+        looked_at = 0
+        for catalogue in catalogues:
+            for item in tuple(catalogue.items):
+                looked_at += 1
+                if item.holders & self._live and fits(folded(item.text)):
+                    yield item
+                elif looked_at % _WALK_ENTRIES == 0:
+                    yield None
 
     def names_of(self, peer: Endpoint, most: int) -> tuple[str, ...]:
         """What a peer holds, by name: so many of them at most."""

@@ -2,116 +2,289 @@
 
 A page asks for it in windows, and again whenever the node says that it changed: it is made anew
 only where something that it shows has changed, and what native peers tell only where they tell
-something else.  Not for: finding the one content that somebody means (`download.choosing`).
+something else.  It is made in slices, between which the reactor goes on turning.  Where there is
+more than is listed, each address has an equal part of the list, and how much there is in all is
+counted.  Not for: finding the one content that somebody means (`download.choosing`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from peershare.content.chunks import CHUNK_COUNT
-from peershare.content.names import split_name
+from peershare.content.names import folded, split_name
 from peershare.dictionary import KnownBase
 from peershare.holdings import Holdings, Known
 from peershare.library.entries import SharedFile
 from peershare.overview import printable
-from peershare.status import ContentStatus
+from peershare.resolving import fitting
+from peershare.status import ContentStatus, Listing
+from peershare.timers import Alarm
 from peershare.wiring import Parts
 
+# Of what native peers tell, and as many names of classic ones.
 MOST_CONTENTS = 10_000
+# Of those that have a content so many are named.
+MOST_PEERS = 64
 # Each a pattern that somebody asks with again: the page's own, and what is typed there.
 MAX_LISTS = 4
-# So often it may be long that nothing fits: a large network is not searched to its end at once.
-_MOST_PAUSES = 200
+# So many own files, or names of classic peers, in a step.
+_STEP_NAMES = 100
+# So long the processor works on lists in one turn of the reactor; then it rests as long.
+SLICE_SECONDS = 0.005
+# A list that took long is good enough for as many times that, up to a second.
+_LONG_SECONDS, _TIMES_GOOD, _LONGEST_GOOD_SECONDS = 0.02, 10.0, 1.0
 
 _Contents = tuple[ContentStatus, ...]
+T = TypeVar("T")
 
 
 class ContentsList:
     """Every content on the network, and every file of our own."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(
+        self, parts: Parts, reactor: Any, cpu: Callable[[], float] = time.thread_time
+    ) -> None:
+        """`cpu` gives the seconds that the processor has spent on us."""
         self._parts = parts
-        self._lists = _Kept()
-        self._natives = _Kept()
+        self._reactor = reactor
+        self._cpu = cpu
+        self._lists = _Kept[Listing]()
+        self._natives = _Kept[tuple[_Contents, int]]()
+        self._last: dict[str, tuple[Listing, float]] = {}  # by pattern, and until when it is good
+        self._waiting: dict[str, list[Deferred[Listing]]] = {}
+        self._work: deque[_Making] = deque()
+        self._alarm = Alarm(reactor)
         self._own_changes = 0
         parts.library.on_change(self._own_changed)
 
-    def get(self, now: float, pattern: str = "") -> _Contents:
-        """Those whose names fit the pattern, by name, at `now` (monotonic seconds).
+    def get(self, pattern: str = "") -> Deferred[Listing]:
+        """Those whose names fit the pattern, by name.
 
         What native peers told has an id; names that only classic peers tell have none.  At most
-        `MOST_CONTENTS` native ones are listed.  What ran out may be listed for a few seconds more.
+        `MOST_CONTENTS` of either are listed, an equal part of each address.  What ran out may be
+        listed for a few seconds more.
         """
-        parts = self._parts
-        natives, wanted = parts.neighbourhood.holdings.version, parts.downloader.under_way()
-        own = (self._own_changes, parts.library.not_offered_version)
-        made_of = (*own, parts.dictionary.version, natives, wanted)
-        found = self._lists.get(made_of, pattern)
-        if found is None:
-            merged = self._merged(now, pattern)
-            marked = (
-                replace(content, downloading=True)
-                if {content.id, content.name} & wanted
-                else content
-                for content in merged
-            )
-            found = tuple(sorted(marked, key=lambda content: content.name.casefold()))
-            self._lists.put(pattern, found)
-        return found
+        found = self._lists.get(self._made_of(), pattern) or self._recent(pattern)
+        if found is not None:
+            return succeed(found)
+        waiting: Deferred[Listing] = Deferred()
+        if pattern not in self._waiting:
+            self._waiting[pattern] = []
+            self._work.append(_Making(pattern, self._made_of(), self._making(pattern)))
+            if self._alarm.due is None:
+                self._alarm.set(0, self._turn)
+        self._waiting[pattern].append(waiting)
+        return waiting
+
+    def stop(self) -> None:
+        """Make no more lists."""
+        self._alarm.clear()
+        self._work.clear()
+        self._waiting.clear()
 
     def _own_changed(self) -> None:
         self._own_changes += 1
 
-    def _merged(self, now: float, pattern: str) -> list[ContentStatus]:
+    def _made_of(self) -> tuple[object, ...]:
+        """What a list shows, as of now."""
+        parts = self._parts
+        own = (self._own_changes, parts.library.not_offered_version)
+        natives, wanted = parts.neighbourhood.holdings.version, parts.downloader.under_way()
+        return (*own, parts.dictionary.version, natives, wanted)
+
+    def _recent(self, pattern: str) -> Listing | None:
+        found, good_until = self._last.get(pattern, (None, 0.0))
+        return found if self._reactor.seconds() < good_until else None
+
+    # -- making one, in turns
+
+    def _turn(self) -> None:
+        """Work on the list that was asked for first."""
+        making = self._work[0]
+        began = self._cpu()
+        spent = 0.0
+        done: Listing | Failure | None = None
+        while done is None and spent < SLICE_SECONDS:
+            done = making.step()
+            spent = self._cpu() - began
+        making.cost += spent
+        if done is not None:
+            self._work.popleft()
+            self._finish(making, done)
+        if self._work:
+            self._alarm.set(min(spent, 4 * SLICE_SECONDS), self._turn)
+
+    def _finish(self, making: _Making, done: Listing | Failure) -> None:
+        waiting = self._waiting.pop(making.pattern)
+        if isinstance(done, Listing):
+            self._lists.put(making.made_of, making.pattern, done)
+            self._last.pop(making.pattern, None)
+            if making.cost > _LONG_SECONDS:
+                good = min(making.cost * _TIMES_GOOD, _LONGEST_GOOD_SECONDS)
+                self._last[making.pattern] = done, self._reactor.seconds() + good
+                if len(self._last) > MAX_LISTS:
+                    del self._last[next(iter(self._last))]
+        for each in waiting:
+            each.callback(done)
+
+    def _making(self, pattern: str) -> Generator[None, None, Listing]:
         """Our own, the native ones that are not, and what is left of what classic peers tell."""
+        now, wanted = self._reactor.seconds(), self._parts.downloader.under_way()
+        fits = fitting(pattern or "*")
+        merged: list[ContentStatus] = []
+        used: set[str] = set()  # names of classic peers that stand with something else
+        ours = yield from self._add_own(merged, used, fits, now)
+        natives, total = yield from self._native(pattern)
+        total += len(merged)
+        for number, content in enumerate(natives):
+            if (content.id, content.name) in ours:
+                total -= 1
+            else:
+                merged.append(self._told_too(content, used, now))
+            if number % _STEP_NAMES == 0:
+                yield
+        total += yield from self._add_classic(merged, used, fits, now)
+        if not pattern:
+            total += self._parts.neighbourhood.holdings.left_out
+        marked = (
+            replace(content, downloading=True) if {content.id, content.name} & wanted else content
+            for content in merged
+        )
+        found = tuple(sorted(marked, key=lambda content: content.name.casefold()))
+        return Listing(found, max(total, len(found)), len(found))
+
+    def _add_own(
+        self,
+        merged: list[ContentStatus],
+        used: set[str],
+        fits: Callable[[str], bool],
+        now: float,
+    ) -> Generator[None, None, set[tuple[str, str]]]:
+        """Our own; their ids and names."""
         library, holdings = self._parts.library, self._parts.neighbourhood.holdings
-        told = {base.name: base for base in self._parts.dictionary.bases(now)}
-        merged = []
         ours: set[tuple[str, str]] = set()
         not_offered = dict(library.not_offered())
-        for file in library.files():
+        for number, file in enumerate(library.files()):
+            if number % _STEP_NAMES == 0:
+                yield
+            reason = not_offered.pop(file.key, "")
             names = library.chunk_names(file)
-            base = told.pop(names[0].rpartition("_")[0], None) if names else None
+            stem = names[0].rpartition("_")[0] if names else ""
+            used.add(stem)
+            if not fits(folded(printable(file.path.name))):
+                continue
+            base = self._parts.dictionary.base(stem, now) if stem else None
             content_id = library.content_id(file)
             others = holdings.addresses(content_id) if content_id else ()
             own = _own(file, content_id, bool(names), base, others)
-            reason = not_offered.pop(file.key, "")
             if reason or file.problem:
                 own = replace(own, not_offered=reason, not_announced=file.problem)
             ours.add((own.id, own.name))
             merged.append(own)
-        merged += itertools.starmap(_left_out, not_offered.items())
-        for content in self._native(pattern):
-            if (content.id, content.name) not in ours:
-                merged.append(_told_too(content, told) if told else content)
-        merged += [_classic(base) for base in told.values()]
-        if pattern:
-            merged = [content for content in merged if fits(content.name, pattern)]
-        return merged
+        left_out = itertools.starmap(_left_out, not_offered.items())
+        merged += [content for content in left_out if fits(folded(content.name))]
+        return ours
 
-    def _native(self, pattern: str) -> _Contents:
-        """What native peers tell, as far as there is time to look."""
+    def _native(self, pattern: str) -> Generator[None, None, tuple[_Contents, int]]:
+        """What native peers tell, and how much there is of it."""
         holdings = self._parts.neighbourhood.holdings
-        found = self._natives.get((holdings.version,), pattern)
-        if found is None:
-            found = tuple(_status(known, holdings) for known in _matching(holdings, pattern))
-            self._natives.put(pattern, found)
-        return found
+        made_of = (holdings.version,)
+        kept = self._natives.get(made_of, pattern)
+        if kept is not None:
+            return kept
+        found: list[ContentStatus] = []
+        for known in holdings.matching(pattern or "*"):
+            if known is not None:
+                found.append(_status(known, holdings))
+                if len(found) == MOST_CONTENTS:
+                    break
+            yield
+        total = len(found)
+        if total == MOST_CONTENTS:
+            total = max(total, (yield from holdings.counting(pattern or "*")))
+        self._natives.put(made_of, pattern, (tuple(found), total))
+        return tuple(found), total
+
+    def _told_too(self, content: ContentStatus, used: set[str], now: float) -> ContentStatus:
+        """The same with what classic peers tell of it, whose names are `used`."""
+        dictionary = self._parts.dictionary
+        classic = []
+        for name in {content.name, split_name(content.name)[0]}:
+            base = None if name in used else dictionary.base(name, now)
+            if base is not None:
+                used.add(name)
+                classic.append(base)
+        if not classic:
+            return content
+        others = (address for base in classic for address in base.addresses)
+        return replace(
+            content,
+            peers=tuple(dict.fromkeys((*content.peers, *others)))[:MOST_PEERS],
+            complete=content.complete or any(all(base.chunks) for base in classic),
+        )
+
+    def _add_classic(
+        self,
+        merged: list[ContentStatus],
+        used: set[str],
+        fits: Callable[[str], bool],
+        now: float,
+    ) -> Generator[None, None, int]:
+        """What classic peers tell and is not `used`; how much there is of it."""
+        total = shown = 0
+        for number, name in enumerate(self._parts.dictionary.names_in_turn()):
+            if number % _STEP_NAMES == 0:
+                yield
+            if name in used or not fits(folded(name)):
+                continue
+            base = self._parts.dictionary.base(name, now)
+            total += base is not None
+            if base is not None and shown < MOST_CONTENTS:
+                shown += 1
+                merged.append(_classic(base))
+        return total
 
 
-class _Kept:
+class _Making:
+    """A list that is being made: `made_of` what was there at its beginning."""
+
+    def __init__(
+        self, pattern: str, made_of: tuple[object, ...], work: Generator[None, None, Listing]
+    ) -> None:
+        self.pattern = pattern
+        self.made_of = made_of
+        self.cost = 0.0  # seconds of the processor
+        self._work = work
+
+    def step(self) -> Listing | Failure | None:
+        """One step; the list, or what is wrong, if that was the last one."""
+        try:
+            next(self._work)
+        except StopIteration as over:
+            done: Listing = over.value
+            return done
+        except Exception:
+            return Failure()
+        return None
+
+
+class _Kept(Generic[T]):
     """Lists by pattern, as long as what they were made of is as it was."""
 
     def __init__(self) -> None:
         self._made_of: tuple[object, ...] = ()
-        self._lists: dict[str, _Contents] = {}
+        self._lists: dict[str, T] = {}
 
-    def get(self, made_of: tuple[object, ...], pattern: str) -> _Contents | None:
+    def get(self, made_of: tuple[object, ...], pattern: str) -> T | None:
         """What is kept for a pattern, if it is still true."""
         if made_of != self._made_of:
             self._made_of = made_of
@@ -121,28 +294,12 @@ class _Kept:
             self._lists[pattern] = found  # the one that was asked for last goes last
         return found
 
-    def put(self, pattern: str, contents: _Contents) -> None:
-        """Keep this, and of many patterns the last ones."""
-        self._lists[pattern] = contents
+    def put(self, made_of: tuple[object, ...], pattern: str, contents: T) -> None:
+        """Keep this, unless something else is true by now, and of many patterns the last ones."""
+        if made_of == self._made_of:
+            self._lists[pattern] = contents
         if len(self._lists) > MAX_LISTS:
             del self._lists[next(iter(self._lists))]
-
-
-def fits(name: str, pattern: str) -> bool:
-    """Whether a name fits a pattern in which `*` is anything, whatever the case."""
-    return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]").replace("?", "[?]"))
-
-
-def _matching(holdings: Holdings, pattern: str) -> Iterator[Known]:
-    pauses = 0
-    found = 0
-    for known in holdings.matching(pattern or "*"):
-        pauses += known is None
-        if pauses == _MOST_PAUSES or found == MOST_CONTENTS:
-            return
-        if known is not None:
-            found += 1
-            yield known
 
 
 def _own(
@@ -157,7 +314,7 @@ def _own(
         name=printable(file.path.name),
         id=content,
         chunks=told.chunks if told else (0,) * CHUNK_COUNT,
-        peers=tuple(dict.fromkeys((*others, *(told.addresses if told else ())))),
+        peers=tuple(dict.fromkeys((*others, *(told.addresses if told else ()))))[:MOST_PEERS],
         complete=whole or bool(content),
         shared=True,
         size=file.size,
@@ -182,7 +339,7 @@ def _status(known: Known, holdings: Holdings) -> ContentStatus:
         name=known.name,
         id=known.id,
         chunks=(known.complete,) * CHUNK_COUNT,
-        peers=holdings.addresses(known.id),
+        peers=holdings.addresses(known.id)[:MOST_PEERS],
         complete=known.complete > 0,
         shared=False,
         size=known.size,
@@ -190,25 +347,11 @@ def _status(known: Known, holdings: Holdings) -> ContentStatus:
     )
 
 
-def _told_too(content: ContentStatus, told: dict[str, KnownBase]) -> ContentStatus:
-    """The same with what classic peers tell of it, which is taken from `told`."""
-    names = {content.name, split_name(content.name)[0]}
-    classic: Sequence[KnownBase] = [told.pop(name) for name in names if name in told]
-    if not classic:
-        return content
-    others = (address for base in classic for address in base.addresses)
-    return replace(
-        content,
-        peers=tuple(dict.fromkeys((*content.peers, *others))),
-        complete=content.complete or any(all(base.chunks) for base in classic),
-    )
-
-
 def _classic(base: KnownBase) -> ContentStatus:
     return ContentStatus(
         name=base.name,
         chunks=base.chunks,
-        peers=base.addresses,
+        peers=base.addresses[:MOST_PEERS],
         complete=all(base.chunks),
         shared=False,
     )

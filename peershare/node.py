@@ -39,12 +39,12 @@ from peershare.settings import Settings
 from peershare.state import STARTING_SECONDS, StateLock, make_private_folder
 from peershare.status import (
     BlockMap,
-    ContentStatus,
     Counters,
     DownloadStatus,
     Event,
     HistoryEntry,
     Limits,
+    Listing,
     NodeStatus,
     PeerStatus,
     ShareMode,
@@ -92,7 +92,7 @@ class Node(MultiService):
             settings, world, index, resume=resume, on_told=self._told, emit=self._news.emit
         )
         self.guest = parts.guest
-        self._contents = ContentsList(parts)
+        self._contents = ContentsList(parts, world.reactor)
         self._offering = Offering(world, parts.library)
         self._metering = Metering(world.reactor, lambda: overview.totals(parts), self._look)
         self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_at_disks)
@@ -143,6 +143,7 @@ class Node(MultiService):
         self._room.stop()
         self._keeping.stop()
         self._searching.stop()
+        self._contents.stop()
         self._parts.uploader.abort_all()
         self._parts.pool.close()
         stopping = DeferredList([super().stopService(), self._parts.discovery.close()])
@@ -173,9 +174,9 @@ class Node(MultiService):
             started_at=self._started_at,
         )
 
-    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+    def contents(self, pattern: str = "") -> Deferred[Listing]:
         """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
-        return self._contents.get(self._reactor.seconds(), pattern)
+        return self._contents.get(pattern)
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""

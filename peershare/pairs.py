@@ -12,6 +12,7 @@ seconds, given to each call.  Not for: answering questions about contents, that 
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -232,6 +233,18 @@ class PairStore:
             base = self._bases.get(name)
             if base is not None:
                 yield name, base.entries
+
+    def names_in_turn(self) -> Iterator[str]:
+        """Every name once, one of each address in turn; what changes meanwhile may be missing."""
+        seen: set[str] = set()
+        turns = deque(iter(tuple(owner.entries)) for owner in self._owners.values())
+        while turns:
+            names = turns.popleft()
+            name = next((name for name in names if name not in seen), None)
+            if name is not None:
+                seen.add(name)
+                turns.append(names)
+                yield name
 
     def candidates(self, query: str) -> list[Entry]:
         """What a query may mean, its own spelling first; entries may have no live chunk.

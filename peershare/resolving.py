@@ -7,7 +7,7 @@ that says what belongs together.  Not for: addresses' spellings, chunks, time.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 
 from msgspec import Struct
 
@@ -28,6 +28,32 @@ class Resolved(Struct, frozen=True):
 def normal(name: str) -> str:
     """The form in which names compare exactly: NFC, since macOS tells NFD."""
     return unicodedata.normalize("NFC", name)
+
+
+def fitting(pattern: str) -> Callable[[str], bool]:
+    """What tells of a `folded` name whether it fits a pattern, in which `*` is any text.
+
+    Case is nothing.  It takes time in proportion to the name, whatever the pattern: each piece
+    between two stars is looked for once, where it comes first.
+    """
+    beginning, *middle = folded(normal(pattern)).split("*")
+    if not middle:
+        return beginning.__eq__
+    ending = middle.pop()
+    pieces = tuple(filter(None, middle))
+
+    def fits(name: str) -> bool:
+        if not name.startswith(beginning) or not name.endswith(ending):
+            return False
+        at, end = len(beginning), len(name) - len(ending)
+        for piece in pieces:
+            at = name.find(piece, at, end)
+            if at < 0:
+                return False
+            at += len(piece)
+        return at <= end
+
+    return fits
 
 
 def resolve(query: str, told: Mapping[str, Set[str]]) -> Resolved:

@@ -118,6 +118,14 @@ class ContentStatus(Struct, frozen=True, kw_only=True, gc=False):
     not_announced: str = ""
 
 
+class Listing(Struct, frozen=True):
+    """Contents by name, or a window of them; `shown` are listed of `total` that there are."""
+
+    contents: tuple[ContentStatus, ...]
+    total: int
+    shown: int
+
+
 class NotOffered(Struct, frozen=True):
     """Something in the share folder that native peers are not offered, and why, as a clause."""
 

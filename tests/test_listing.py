@@ -8,14 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare import holdings as holdings_module
+from peershare import listing
 from peershare.dictionary import ContentDictionary
 from peershare.holdings import Holdings
 from peershare.library.entries import SharedFile
 from peershare.library.files import Identity
-from peershare.listing import MAX_LISTS, ContentsList
-from peershare.status import ContentStatus
+from peershare.listing import MAX_LISTS, MOST_PEERS, ContentsList
+from peershare.status import ContentStatus, Listing
 from peershare.wire.beacon import Endpoint
 from tests.test_dictionary import chunks, five
 from tests.test_holdings import content, entry, sweep, take_in
@@ -68,7 +71,8 @@ class ContentsListTests(SynchronousTestCase):
             neighbourhood=SimpleNamespace(holdings=self.holdings),
             downloader=SimpleNamespace(under_way=lambda: self.wanted),
         )
-        self.list = ContentsList(parts)
+        self.clock = Clock()
+        self.list = ContentsList(parts, self.clock)
 
     def give(self, address: str, *names: str, complete: bool = True) -> None:
         """A native peer has these."""
@@ -80,11 +84,18 @@ class ContentsListTests(SynchronousTestCase):
         """A classic peer has this."""
         self.dictionary.tell(address, chunks(*five(f"{stem}_{{}}")), 0.0)
 
+    def get(self, pattern: str = "") -> Listing:
+        """The list, once it is made."""
+        asked = self.list.get(pattern)
+        while not asked.called:
+            self.clock.advance(0.02)
+        return self.successResultOf(asked)
+
     def names(self, pattern: str = "") -> list[str]:
-        return [found.name for found in self.list.get(0.0, pattern)]
+        return [found.name for found in self.get(pattern).contents]
 
     def one(self, name: str) -> ContentStatus:
-        (found,) = self.list.get(0.0, name)
+        (found,) = self.get(name).contents
         return found
 
     def test_all(self) -> None:
@@ -122,9 +133,9 @@ class ContentsListTests(SynchronousTestCase):
     def test_nothing_changed(self) -> None:
         """What was made is given again, for each pattern its own."""
         self.give(A, "a", "b")
-        every, some = self.list.get(0.0), self.list.get(0.0, "a*")
-        self.assertIs(self.list.get(1.0), every)
-        self.assertIs(self.list.get(1.0, "a*"), some)
+        every, some = self.get(), self.get("a*")
+        self.assertIs(self.get(), every)
+        self.assertIs(self.get("a*"), some)
 
     def test_each_change(self) -> None:
         """Whatever changes in what it shows, the next one who asks sees it."""
@@ -147,10 +158,10 @@ class ContentsListTests(SynchronousTestCase):
         self.tell(B, "classic")
         for wanted in (content("a"), "classic"):
             self.wanted = frozenset({wanted})
-            marked = {found.id or found.name for found in self.list.get(0.0) if found.downloading}
+            marked = {found.id or found.name for found in self.get().contents if found.downloading}
             self.assertEqual(marked, {wanted})
         self.wanted = frozenset()
-        self.assertFalse(any(found.downloading for found in self.list.get(0.0)))
+        self.assertFalse(any(found.downloading for found in self.get().contents))
 
     def test_native_ones_are_kept(self) -> None:
         """A change of ours does not look at all that native peers tell again."""
@@ -164,18 +175,117 @@ class ContentsListTests(SynchronousTestCase):
     def test_many_patterns(self) -> None:
         """Of very many patterns the last ones are kept, and the one that is asked for again."""
         self.give(A, "a")
-        page = self.list.get(0.0)
-        first = self.list.get(0.0, "a")
+        page = self.get()
+        first = self.get("a")
         for number in range(2 * MAX_LISTS):
-            self.list.get(0.0, f"a*{number}")
-            self.assertIs(self.list.get(0.0), page)
-        again = self.list.get(0.0, "a")
+            self.get(f"a*{number}")
+            self.assertIs(self.get(), page)
+        again = self.get("a")
         self.assertEqual(again, first)
         self.assertIsNot(again, first)
 
     def test_a_name_that_is_not_utf8(self) -> None:
         """It is listed with question marks and can be sent as JSON like any other."""
         self.library.put("bad\udcff.txt")
-        listed = self.list.get(0.0)
+        listed = self.get().contents
         self.assertEqual([found.name for found in listed], ["bad?.txt"])
         self.assertIn(b"bad?.txt", msgspec.json.encode(listed))
+
+    def test_each_address_has_an_equal_part(self) -> None:
+        """One that has very much takes nobody's place, and what is cut is counted."""
+        self.patch(listing, "MOST_CONTENTS", 20)
+        self.library.put("own")
+        self.give(A, *(f"aaa{n:03}" for n in range(300)))
+        self.give(B, "honest one", "honest two")
+        found = self.get()
+        names = [content.name for content in found.contents]
+        self.assertEqual((found.total, found.shown, len(names)), (303, 21, 21))
+        self.assertTrue({"own", "honest one", "honest two"} <= set(names))
+        some = self.get("*0*")
+        self.assertEqual((some.total, some.shown), (138, 20))
+
+    def test_one_that_repeats_what_others_have(self) -> None:
+        """An entry of another address at the end of a long catalogue does not go with it."""
+        self.patch(listing, "MOST_CONTENTS", 20)
+        self.give(A, "honest", *(f"aaa{n:03}" for n in range(300)))
+        self.give(B, "honest")
+        self.assertIn("honest", self.names())
+        self.assertEqual(self.get().total, 301)
+
+    def test_classic_names_have_equal_parts(self) -> None:
+        """So it is with what classic peers announce."""
+        self.patch(listing, "MOST_CONTENTS", 20)
+        for number in range(100):
+            self.tell(A, f"aaa{number:03}")
+        self.tell(B, "honest")
+        self.assertIn("honest", self.names())
+        found = self.get()
+        self.assertEqual((found.total, found.shown), (101, 20))
+
+    def test_what_is_not_kept_counts(self) -> None:
+        """Entries for which there is no memory are part of what there is."""
+        self.holdings._max_cost = 200_000
+        self.give(A, *(f"a{n:04}" for n in range(1_000)))
+        found = self.get()
+        self.assertLess(found.shown, 1_000)
+        self.assertEqual(found.total, 1_000)
+
+    def test_peers_of_a_content_are_bounded(self) -> None:
+        """A row does not grow with the network."""
+        for number in range(2 * MOST_PEERS):
+            self.tell(f"198.18.1.{number}", "forest")
+        self.assertEqual(len(self.one("forest").peers), 32)
+        for number in range(2 * MOST_PEERS):
+            self.give(f"198.18.2.{number}", "tree")
+        self.assertEqual(len(self.one("tree").peers), MOST_PEERS)
+
+    def test_made_in_slices(self) -> None:
+        """A turn of the reactor looks at no more than there is time for."""
+        self.give(A, *(f"a{n:04}" for n in range(3_000)))
+        spent = 0.0
+        cpu_of_a_step = 0.001
+
+        def cpu() -> float:
+            nonlocal spent
+            spent += cpu_of_a_step
+            return spent
+
+        self.list._cpu = cpu
+        looked_at = []
+        fits = listing.fitting
+
+        def counted(pattern: str) -> Callable[[str], bool]:
+            inner = fits(pattern)
+
+            def one(name: str) -> bool:
+                looked_at[-1] += 1
+                return inner(name)
+
+            return one
+
+        self.patch(holdings_module, "fitting", counted)
+        asked = self.list.get("*nothing*")
+        while not asked.called:
+            looked_at.append(0)
+            self.clock.advance(0.02)
+        self.assertGreaterEqual(sum(looked_at), 3_000)
+        self.assertLessEqual(max(looked_at), 1_000)
+
+    def test_a_list_that_took_long_is_good_for_a_moment(self) -> None:
+        """Changes that come all the time do not have it made all the time."""
+        self.give(A, "a")
+        self.list._cpu = iter(range(1_000)).__next__
+        self.assertEqual(self.names(), ["a"])
+        self.give(B, "b")
+        self.assertEqual(self.names(), ["a"])
+        self.clock.advance(1.0)
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_asked_for_twice_made_once(self) -> None:
+        """Whoever asks meanwhile gets the same one; one who has gone changes nothing."""
+        self.give(A, "a")
+        asked = [self.list.get() for _ in range(3)]
+        asked[1].addErrback(lambda _: None)
+        asked[1].cancel()
+        self.clock.advance(0.02)
+        self.assertIs(self.successResultOf(asked[0]), self.successResultOf(asked[2]))

@@ -18,7 +18,7 @@ from peershare.library.index import INDEX_NAME, Index
 from peershare.node import Node, make_node
 from peershare.settings import Settings, load_settings
 from peershare.state import StateLock, make_private_folder
-from peershare.status import ContentsChanged, DownloadState, Event
+from peershare.status import ContentsChanged, ContentStatus, DownloadState, Event
 from peershare.wiring import World
 from tests.fakes import FakeReactor, FakeUdpPort, interface, run_now
 from tests.library.test_library import FakeWatch
@@ -69,6 +69,12 @@ class NodeTestCase(SynchronousTestCase):
 
     def hear(self, source: str, *names: str) -> None:
         self.udp("").hear(json.dumps({"chunks": names}).encode(), source)
+
+    def contents(self) -> tuple[ContentStatus, ...]:
+        asked = self.node.contents()
+        while not asked.called:
+            self.reactor.advance(0.001)
+        return self.successResultOf(asked).contents
 
     def file(self, name: str, data: bytes = CONTENT) -> Path:
         path = self.settings.share / name
@@ -210,7 +216,7 @@ class AskingTests(NodeTestCase):
         self.file("tiny", b"x")
         self.start()
         self.hear(A, *(f"bee_{n}" for n in range(1, 6)), "forest_1")
-        contents = {content.name: content for content in self.node.contents()}
+        contents = {content.name: content for content in self.contents()}
         self.assertEqual(list(contents), ["bee", "forest.png", "tiny"])
         self.assertTrue(contents["bee"].complete)
         self.assertEqual((contents["bee"].shared, contents["bee"].chunks), (False, (1,) * 5))

@@ -56,7 +56,7 @@ class ShowingTests(ValuesTestCase):
         self.hear(A, "bee_1")
         self.node.start_download("bee", None)
         self.reactor.advance(0.2)
-        contents = {content.name: content for content in self.node.contents()}
+        contents = {content.name: content for content in self.contents()}
         self.assertEqual((contents["bee"].downloading, contents["bee"].verified), (True, False))
         forest = contents["forest.png"]
         self.assertEqual((forest.downloading, forest.verified), (False, bool(forest.id)))

@@ -1,6 +1,8 @@
 """Which told names are the content that a user asks for."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.names import folded
 from peershare.errors import AmbiguousNameError
-from peershare.resolving import Resolved, normal, resolve
+from peershare.resolving import Resolved, fitting, normal, resolve
 
 NAMES = ("forest", "Forest", "forest.png", "FOREST.png", "forest.jpg", "forest.tar.gz", "bee.png")
 
@@ -20,6 +22,45 @@ def told(**addresses: str) -> dict[str, set[str]]:
         for name in names.split():
             found.setdefault(normal(name), set()).add(address)
     return found
+
+
+class FittingTests(SynchronousTestCase):
+    def test_patterns(self) -> None:
+        """A star is any text, nothing included; everything else is itself, whatever the case."""
+        for pattern, name, fits in (
+            ("", "", True),
+            ("", "a", False),
+            ("*", "anything", True),
+            ("a*a", "a", False),
+            ("a*a", "aa", True),
+            ("*.PNG", "forest.png", True),
+            ("*.png", "forest.png.txt", False),
+            ("f*r*t", "forest", True),
+            ("*the*zz*", "the_e_the_e", False),
+            ("**o**", "forest", True),
+            ("a[b]?*", "a[b]?c", True),
+            ("a[b]?*", "abxc", False),
+            ("\u00e9*", "E\u0301t\u00e9", True),
+        ):
+            self.assertIs(fitting(pattern)(folded(name)), fits, (pattern, name))
+
+    @given(st.text("ab*", max_size=8), st.text("ab", max_size=10))
+    def test_as_others_do(self, pattern: str, name: str) -> None:
+        """It is what a shell does."""
+        self.assertEqual(fitting(pattern)(name), fnmatchcase(name, pattern))
+
+    def test_time(self) -> None:
+        """Each piece of a pattern is looked for once, and nothing after one that is not there."""
+
+        class Name(str):
+            looks = 0
+
+            def find(self, *arguments: Any) -> int:
+                Name.looks += 1
+                return super().find(*arguments)
+
+        self.assertFalse(fitting("*the*e*" + "t*" * 20 + "zz*" + "e*" * 20)(Name("the_e_" * 25)))
+        self.assertLessEqual(Name.looks, 23)
 
 
 class ResolveTests(SynchronousTestCase):

@@ -15,6 +15,8 @@ from peershare.client.feed import EventFeed
 from peershare.client.outcome import GoneError
 from peershare.control.controlfile import ControlFile
 from peershare.control.messages import (
+    SHOWN_HEADER,
+    TOTAL_HEADER,
     Nothing,
     OpeningCode,
     SetLimits,
@@ -29,6 +31,7 @@ from peershare.status import (
     Event,
     HistoryEntry,
     Limits,
+    Listing,
     NodeStatus,
     PeerStatus,
     ShareStatus,
@@ -66,8 +69,19 @@ class ApiClient:
 
     async def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
         """What is on the network; of names that fit a `*` pattern, if there is one."""
+        return (await self.listing(pattern)).contents
+
+    async def listing(self, pattern: str = "") -> Listing:
+        """The same, and how much of all it is."""
         query = f"?match={quote(pattern, safe='')}" if pattern else ""
-        return await self._ask("GET", f"/contents{query}", tuple[ContentStatus, ...])
+        rows, headers = await self._asker.ask_all(
+            "GET", f"/contents{query}", tuple[ContentStatus, ...]
+        )
+        total, shown = (
+            int(found[0]) if (found := headers.getRawHeaders(name)) and found[0].isdigit() else 0
+            for name in (TOTAL_HEADER, SHOWN_HEADER)
+        )
+        return Listing(rows, max(total, len(rows)), max(shown, len(rows)))
 
     async def peers(self) -> tuple[PeerStatus, ...]:
         """Who is on the network."""

@@ -113,6 +113,18 @@ class Asker:
         seconds: float = REPLY_SECONDS,
     ) -> T:
         """The answer to a request; `path` is the one below /api.  Raises `RefusedError`."""
+        answer, _ = await self.ask_all(method, path, kind, body, seconds)
+        return answer
+
+    async def ask_all(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        seconds: float = REPLY_SECONDS,
+    ) -> tuple[T, Headers]:
+        """The same with the headers of the answer."""
         response = await self.request(method, path, body, seconds)
         try:
             data = await self._patiently(readBody(response), REPLY_SECONDS)
@@ -120,7 +132,7 @@ class Asker:
             raise self._gone(error) from None
         try:
             if 200 <= response.code < 300:
-                return msgspec.json.decode(data, type=kind)
+                return msgspec.json.decode(data, type=kind), response.headers
             raise RefusedError(response.code, msgspec.json.decode(data, type=ApiError))
         except msgspec.DecodeError:
             raise ClientError(

@@ -63,11 +63,16 @@ class Commands:
 
     async def contents(self, client: ApiClient, pattern: str = "") -> ExitStatus:
         """Show what is on the network; of names that fit a `*` pattern, if there is one."""
-        contents = await client.contents(pattern)
+        listing = await client.listing(pattern)
+        contents = listing.contents
         nothing = "nothing is on the network, and nothing is shared here"
         if pattern:
             nothing = f"nothing on the network or here has a name like {safe(pattern)}"
-        return self._show(contents, contents_sheet(contents, drawn=self._drawn), nothing)
+        status = self._show(contents, contents_sheet(contents, drawn=self._drawn), nothing)
+        if listing.total > len(contents):
+            cut = f"{len(contents):,} of {listing.total:,} shown: a pattern finds the others"
+            self._console.note(cut, Style.DIM)
+        return status
 
     async def peers(self, client: ApiClient) -> ExitStatus:
         """Show who is on the network."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,7 @@ from peershare.status import FINAL_STATES, DownloadState
 
 REPLY_SECONDS = 0.5
 MOST_NAMES = 2_000
+_MOST_PATTERN = 500
 _MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -53,7 +54,8 @@ def names_of(kind: str, begun: str, state: Path) -> list[str]:
             downloads = _ask(control, "/api/downloads", tuple[_Download, ...])
             names = {one.name for one in downloads if one.state not in FINAL_STATES}
         else:
-            contents = _ask(control, "/api/contents", tuple[_Content, ...])
+            pattern = quote(f"{begun}*"[:_MOST_PATTERN], safe="")
+            contents = _ask(control, f"/api/contents?match={pattern}", tuple[_Content, ...])
             names = {one.name for one in contents if _is_meant(one, kind)}
     except (OSError, http.client.HTTPException, ValueError):
         return []

@@ -154,6 +154,8 @@ def folded(name: str) -> str:
     Canonical caseless matching (Unicode, definition D145), then NFC.  Compatibility forms
     (a superscript, a full-width letter) stay apart, as they do on disks.
     """
+    if name.isascii():
+        return name.lower()
     caseless = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFC", caseless)
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from peershare.content.names import display
@@ -33,10 +34,10 @@ from peershare.errors import LocalError
 from peershare.guest.status import GuestStatus, GuestUpload
 from peershare.status import (
     BlockMap,
-    ContentStatus,
     DownloadStatus,
     HistoryEntry,
     Limits,
+    Listing,
     NodeStatus,
     PeerStatus,
     ShareStatus,
@@ -77,11 +78,15 @@ class Api:
         """The node itself."""
         return self._node.node_status()
 
-    def contents(self, call: Call[ContentsQuery, None]) -> tuple[ContentStatus, ...]:
+    def contents(self, call: Call[ContentsQuery, None]) -> Deferred[Listing]:
         """What is on the network."""
         query = call.query
-        found = self._node.contents(query.match)
-        return found[query.offset : query.offset + query.limit]
+
+        def window(found: Listing) -> Listing:
+            rows = found.contents
+            return replace(found, contents=rows[query.offset : query.offset + query.limit])
+
+        return self._node.contents(query.match).addCallback(window)
 
     def peers(self, call: Plain) -> tuple[PeerStatus, ...]:
         """Who is on the network."""

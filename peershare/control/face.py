@@ -14,12 +14,12 @@ from twisted.internet.defer import Deferred
 from peershare.guest.status import GuestStatus, GuestUpload
 from peershare.status import (
     BlockMap,
-    ContentStatus,
     Counters,
     DownloadStatus,
     Event,
     HistoryEntry,
     Limits,
+    Listing,
     NodeStatus,
     PeerStatus,
     ShareMode,
@@ -71,7 +71,7 @@ class NodeFace(Protocol):
     def node_status(self) -> NodeStatus:
         """The node itself."""
 
-    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
+    def contents(self, pattern: str = "") -> Deferred[Listing]:
         """What is on the network, and our own files; of names that fit a `*` pattern, if given."""
 
     def peers(self) -> tuple[PeerStatus, ...]:

@@ -24,6 +24,8 @@ from peershare.errors import (
 )
 from peershare.status import ContentChoice, ShareMode
 
+# Of the contents: how many there are, and how many of them are listed, over all windows.
+TOTAL_HEADER, SHOWN_HEADER = "peershare-total", "peershare-shown"
 # Beyond any name or path that a file system takes; the node judges them closely.
 MAX_TEXT_LENGTH = 8_192
 DEFAULT_HISTORY = 100

@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 from twisted.web.http import Request, datetimeToString
 
-from peershare.control.messages import ProblemError
+from peershare.control.messages import SHOWN_HEADER, TOTAL_HEADER, ProblemError
+from peershare.status import Listing
 
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY = (
@@ -53,7 +54,11 @@ def send(request: Request, status: int, kind: bytes, body: bytes) -> None:
 
 
 def send_json(request: Request, status: int, value: object) -> None:
-    """Answer with a value of ours."""
+    """Answer with a value of ours; of a `Listing` the rows are the body, the rest are headers."""
+    if isinstance(value, Listing):
+        request.setHeader(TOTAL_HEADER.encode("ascii"), b"%d" % value.total)
+        request.setHeader(SHOWN_HEADER.encode("ascii"), b"%d" % value.shown)
+        value = value.contents
     send(request, status, JSON_TYPE, msgspec.json.encode(value))
 
 

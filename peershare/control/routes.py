@@ -63,7 +63,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/api/contents",
-        summary="What is on the network, and our own files, by name.",
+        summary=(
+            "What is on the network, and our own files, by name; the headers peershare-total and"
+            " peershare-shown say how many there are, and how many of those are listed."
+        ),
         handler=Api.contents,
         query=ContentsQuery,
         reply=tuple[ContentStatus, ...],

@@ -73,6 +73,10 @@ class CallsTests(ServiceTestCase):
         self.node.start_download("forest", None)
         self.assertEqual(await self.client.node(), self.node.node_status())
         self.assertEqual(await self.client.contents(), self.node.known)
+        self.node.not_listed = 9
+        listing = await self.client.listing()
+        count = len(self.node.known)
+        self.assertEqual((listing.total, listing.shown), (count + 9, count))
         self.assertEqual(await self.client.peers(), self.node.heard)
         self.assertEqual(await self.client.downloads(), (a_download(),))
         self.assertEqual(await self.client.download("1"), a_download())

@@ -28,6 +28,7 @@ from peershare.status import (
     Event,
     HistoryEntry,
     Limits,
+    Listing,
     NodeStatus,
     PeerStatus,
     ShareMode,
@@ -211,6 +212,7 @@ class FakeNode:
         self.observers: list[Callable[[Event], None]] = []
         self.started: dict[str, DownloadStatus] = {}
         self.known = (a_content(),)
+        self.not_listed = 0
         self.heard = (a_peer(),)
         self.past: tuple[HistoryEntry, ...] = (an_entry(), an_entry("forest_2"))
         self.problems: tuple[str, ...] = ()
@@ -254,8 +256,9 @@ class FakeNode:
             problems=self.problems,
         )
 
-    def contents(self, pattern: str = "") -> tuple[ContentStatus, ...]:
-        return tuple(c for c in self.known if not pattern or fnmatchcase(c.name, pattern))
+    def contents(self, pattern: str = "") -> Deferred[Listing]:
+        found = tuple(c for c in self.known if not pattern or fnmatchcase(c.name, pattern))
+        return succeed(Listing(found, len(found) + self.not_listed, len(found)))
 
     def peers(self) -> tuple[PeerStatus, ...]:
         return self.heard
