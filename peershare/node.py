@@ -340,12 +340,19 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
     links = find_links(settings.addresses, settings.broadcasts, read_interfaces)
     check_addresses(settings.addresses, links)
     lock = StateLock(settings.state, STARTING_SECONDS if resume else 0.0)
+    index: Index | None = None
     try:
         make_private_folder(settings.share)
         index = Index(settings.state)
+        return _node(settings, reactor, lock, index, resume=resume)
     except BaseException:
+        if index is not None:
+            index.close()  # in order, and at once: it has no workers yet
         lock.release()
         raise
+
+
+def _node(settings: Settings, reactor: Any, lock: StateLock, index: Index, *, resume: bool) -> Node:
     hashing, recorder = HashingPool(reactor), HashingPool(reactor, 1)
     world = World(
         reactor=reactor,

@@ -69,6 +69,17 @@ def identity_of(path: Path) -> Identity | None:
     return Identity.of(status) if stat.S_ISREG(status.st_mode) else None
 
 
+def may_be(path: Path, identity: Identity) -> bool:
+    """Whether this file lies there; also where that cannot be seen, for a disk that fails."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return stat.S_ISREG(status.st_mode) and Identity.of(status) == identity
+
+
 def free_bytes(folder: Path) -> int:
     """How much room there is on the file system of a folder; 0 where that cannot be told."""
     try:

@@ -22,7 +22,7 @@ from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest
 from peershare.library.contents import Contents
 from peershare.library.entries import ChunkHandle, ContentHandle, SharedFile, Workers
-from peershare.library.files import Identity, identity_of
+from peershare.library.files import Identity, identity_of, may_be
 from peershare.library.index import Index
 from peershare.library.remarks import Remarks
 from peershare.library.scan import Scanner
@@ -229,8 +229,12 @@ class Library(Service):
         self._changed()
 
     def add_elsewhere(self, path: Path, identity: Identity) -> None:
-        """A former download outside the share folder; offered only if it is unchanged."""
-        if path.parent != self.share and identity_of(path) == identity:
+        """A former download outside the share folder; offered unless it is seen to be another.
+
+        One that cannot be looked at right now is: scans go on looking, and what is served is
+        opened and compared.
+        """
+        if path.parent != self.share and may_be(path, identity):
             self._contents.add(self._shelf.put_at(path, identity))
             self._contents.go_on()
             self._changed()

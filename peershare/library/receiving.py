@@ -117,7 +117,10 @@ def sweep(share: Path, before: float) -> None:
 
     `before` is Unix time: what was written since may belong to another node on this folder.
     """
-    for path in (share / PART_FOLDER).glob("*"):
+    left: list[Path] = []
+    with suppress(OSError):  # the next start does it
+        left += (share / PART_FOLDER).glob("*")
+    for path in left:
         with suppress(OSError):
             if path.suffix in TEMPORARY and path.lstat().st_mtime < before:
                 path.unlink()

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from peershare.library.entries import SharedFile, Workers
-from peershare.library.files import Identity, identity_of
+from peershare.library.files import Identity, may_be
 from peershare.library.scan import REST_SECONDS, FolderScan, Scanner
 from peershare.library.watch import FolderWatch
 from peershare.timers import Alarm
@@ -56,7 +56,7 @@ def survey(scanner: Scanner, wall_now: float, now: float, known: KnownFiles) -> 
         for name, file in files.items()
         if name not in found.files and found.restless.get(name) != file.identity
     ]
-    gone += [key for key, f in known.elsewhere.items() if identity_of(f.path) != f.identity]
+    gone += [key for key, f in known.elsewhere.items() if not may_be(f.path, f.identity)]
     new = [
         name
         for name, identity in found.files.items()

@@ -14,6 +14,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, TextIO
 
@@ -23,13 +24,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import PeershareError
+from peershare.library import indexfile
 from tests.faults.steps import DEADLY, LASTING, ONCE, Death, Kind, Step, Steps
 from tests.simnet.network import GIGABIT
 from tests.simnet.world import Machine, Simulation
 
 WHOLE = os.environ.get("PEERSHARE_FAULTS") == "whole"
-# A sample has so many cases in each test.
-SAMPLE = 24
 # What lasts is over after so many virtual seconds.
 _LASTING_SECONDS = 12.0
 _PATIENCE_SECONDS = 240.0
@@ -48,6 +48,8 @@ class Operation:
 
     # what can become of its calls
     kinds: tuple[Kind, ...] = (*ONCE, *LASTING, *DEADLY)
+    # how many cases the suite runs in each test
+    sample = 12
 
     def __init__(self, text: TextIO | None = None) -> None:
         """`text` gets a line for each thing that happens."""
@@ -57,6 +59,8 @@ class Operation:
         self.refused = ""  # what was said instead of doing it
         self.troubles: list[str] = []  # what must not be, noticed on the way
         self.restarted = False
+        self.kind = Kind.EIO
+        self._logs: dict[Path, bytes] = {}  # of databases, as a death left them
         self.machine: Machine = self.add_machine()
 
     # -- to be filled in
@@ -111,15 +115,17 @@ class Operation:
     def play(self, at: int, kind: Kind) -> Played:
         """From the beginning to the end; `at` < 0: nothing fails."""
         try:
+            self.kind = kind
             self.prepare()
             with self.disk.quiet():
                 self.disk.keep_durable(self.machine.home)
-            self._watch(Steps(self.machine.home, at, kind))
+            self._watch(Steps(self.machine.home, at, kind, self._note_logs))
             first = self.steps
             self._try(self.begin)
             self._run_until_settled(kind)
             self._let_follow()
             self.steps.lift()
+            self._run_until(_PATIENCE_SECONDS)  # where the fault met what followed
             self._go_on(kind)
             return Played(first.steps, self._judged(), self._open(), first.struck)
         finally:
@@ -182,10 +188,19 @@ class Operation:
         if self.refused:
             self.troubles.append(f"refused once more: {self.refused}")
 
+    def _note_logs(self) -> None:
+        """The process dies: its databases are not closed, though SQLite will do so here."""
+        with self.disk.quiet():
+            paths = self.machine.home.rglob("*-wal")
+            self._logs = {path: path.read_bytes() for path in paths}
+
     def _restart(self, kind: Kind) -> None:
         machine = self.machine
-        if machine.running:
-            machine.kill()
+        gc.collect()  # what was only just being made
+        machine.kill()
+        with self.disk.quiet():
+            for path, data in self._logs.items():
+                path.write_bytes(data)
         if kind is Kind.POWER:
             self.disk.power_cut()
         self.simulation.errors.clear()  # what the dead said is of no interest
@@ -232,15 +247,15 @@ class Recording(Struct):
                 if kind in self.operation.kinds and step.meets(kind):
                     yield at, kind
 
-    def sample(self, kinds: Sequence[Kind], most: int) -> list[tuple[int, Kind]]:
-        """So many of these, the same each time, each from another place in our sources."""
+    def sample(self, kinds: Sequence[Kind]) -> list[tuple[int, Kind]]:
+        """Some of these, the same ones each time, each from another place in our sources."""
         first: dict[tuple[str, str, Kind], tuple[int, Kind]] = {}
         for at, kind in self.cases(kinds):
             step = self.steps[at]
             first.setdefault((step.site, step.name, kind), (at, kind))
         found = list(first.values())
         Random(f"{self.operation.__name__}/{kinds}").shuffle(found)
-        return sorted(found[:most], key=lambda case: (case[0], case[1].name))
+        return sorted(found[: self.operation.sample], key=lambda case: (case[0], case[1].name))
 
     def judge(self, at: int, kind: Kind) -> list[str]:
         """Run one case; what was wrong with it."""
@@ -275,10 +290,11 @@ class FaultTests(SynchronousTestCase):
         gc.collect()
         gc.freeze()
         self.addCleanup(gc.unfreeze)
+        self.patch(indexfile, "sleep", lambda seconds: None)
         recording = self._recordings.get(operation)
         if recording is None:
             recording = self._recordings[operation] = record(operation)
-        cases = list(recording.cases(kinds)) if WHOLE else recording.sample(kinds, SAMPLE)
+        cases = list(recording.cases(kinds)) if WHOLE else recording.sample(kinds)
         wrong: list[str] = []
         for at, kind in cases:
             problems = recording.judge(at, kind)

@@ -9,6 +9,7 @@ import errno
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from threading import RLock
@@ -98,7 +99,13 @@ class Steps:
     Positions count from 0.  `at` < 0: nothing happens to any.
     """
 
-    def __init__(self, folder: Path, at: int = -1, kind: Kind = Kind.EIO) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        at: int = -1,
+        kind: Kind = Kind.EIO,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self.steps: list[Step] = []
         self.struck = False  # the fault has come
         self.dead = False
@@ -107,6 +114,7 @@ class Steps:
         self._kind = kind
         self._lock = RLock()
         self._lifted = False
+        self._on_death = on_death
 
     def lift(self) -> None:
         """All is well again."""
@@ -123,6 +131,7 @@ class Steps:
                 return False
             self.struck = True
             if self._kind in DEADLY:
+                self._on_death()
                 self.dead = True
                 raise Death
             if self._kind is Kind.SHORT:

@@ -53,6 +53,7 @@ class Machine:
         self.idle = True  # nothing runs on it, and nothing is just ending
         self._settings = Settings(share=self.share, state=self.home / "state", **settings)
         self._reactor: SimReactor | None = None
+        self._index: Index | None = None  # of a node that runs, or did not come to that
 
     # -- the process
 
@@ -88,16 +89,13 @@ class Machine:
         lock = StateLock(settings.state)
         try:
             make_private_folder(settings.share)
-            index = Index(settings.state)
-        except BaseException:
+            self._index = Index(settings.state)
+            return Node(settings, world, lock, self._index, resume=True)
+        except Exception:
+            if self._index is not None:
+                self._index.close()
             lock.release()
             raise
-        return Node(settings, world, lock, index, resume=True)
-
-    @property
-    def running(self) -> bool:
-        """Whether there is a process, or what is left of one."""
-        return self.node is not None
 
     def stop(self) -> Deferred[Any]:
         """End the node as a user does; fires when it has ended."""
@@ -125,14 +123,16 @@ class Machine:
         self.simulation.disk.lose_power(self.home, self.simulation.random)
 
     def _die(self) -> None:
-        if self.node is None or self._reactor is None:
+        if self._reactor is None:
             raise ValueError(f"{self.host.address}: nothing runs there")
         self._reactor.die()
         # SQLite's files are closed by SQLite: it keeps more in mind than their descriptors
-        self.node._parts.index.abandon()
+        if self._index is not None:
+            self._index.abandon()
         self.simulation.disk.drop_descriptors(self.home)
-        self.simulation.graveyard.append(self.node)
-        self.node = None
+        if self.node is not None:
+            self.simulation.graveyard.append(self.node)
+        self.node = self._index = None
         self.idle = True
 
     def leftovers(self) -> list[str]:
