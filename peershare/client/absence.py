@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from peershare.client.api import ApiClient
 from peershare.client.outcome import ClientError
-from peershare.client.wording import safe, span_text
+from peershare.client.wording import safe, safe_name, span_text
 from peershare.content.names import folded, split_name
 
 
@@ -46,5 +46,5 @@ async def own_file_text(client: ApiClient, name: str) -> str:
         if content.shared and folded(name) in map(
             folded, (content.name, split_name(content.name)[0])
         ):
-            return f"not found with anybody else; {safe(content.name)} is your own file"
+            return f"not found with anybody else; {safe_name(content.name)} is your own file"
     return ""

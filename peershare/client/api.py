@@ -73,7 +73,7 @@ class ApiClient:
 
     async def listing(self, pattern: str = "") -> Listing:
         """The same, and how much of all it is."""
-        query = f"?match={quote(pattern, safe='')}" if pattern else ""
+        query = f"?match={quote(pattern, safe='', errors='replace')}" if pattern else ""
         rows, headers = await self._asker.ask_all(
             "GET", f"/contents{query}", tuple[ContentStatus, ...]
         )

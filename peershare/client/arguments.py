@@ -73,7 +73,9 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     command = found.get("command") or "prompt"
     if command == "prompt" and found.get("json"):
         parser.error("--json goes with a command: get, list, peers, status, verify or history …")
-    names = [_readable(name) for name in found.get("names", ())]
+    names = list(found.get("names", ()))
+    if command != "share":  # which takes paths, whatever they are made of
+        names = [_readable(name) for name in names]
     _check_names(parser, command, names, everything=found.get("everything", False))
     since = found.get("since")
     most = DEFAULT_HISTORY_LINES if since is None else MOST_HISTORY_LINES

@@ -149,7 +149,7 @@ class Asker:
         producer = None
         if body is not None:
             headers.addRawHeader(b"content-type", b"application/json")
-            producer = _Body(msgspec.json.encode(body))
+            producer = _Body(_encoded(body))
         asked = self._agent.request(method.encode("ascii"), url, headers, producer)
         try:
             return await self._patiently(asked, seconds)
@@ -177,6 +177,14 @@ class Asker:
             f"the service (pid {self.pid}) does not answer: {_reason(error)}; try again, and"
             " restart it if it stays so"
         )
+
+
+def _encoded(body: object) -> bytes:
+    """A body as JSON.  Raises `ClientError` where it holds what no JSON can."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise ClientError(f"{error.object!a} is no text in UTF-8", ExitStatus.USAGE) from None
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from peershare.client.console import Console, Style
 from peershare.client.lines import LineSource
 from peershare.client.tables import candidate_lines
-from peershare.client.wording import safe
+from peershare.client.wording import safe_name
 from peershare.status import ContentChoice
 
 
@@ -26,7 +26,7 @@ class Chooser(Protocol):
 
 def ask(console: Console, name: str, candidates: Sequence[ContentChoice]) -> None:
     """Show the list, and the question."""
-    console.note(f"{safe(name)} fits {len(candidates)} different contents:")
+    console.note(f"{safe_name(name)} fits {len(candidates)} different contents:")
     console.note(candidate_lines(candidates))
     console.note(f"which one? 1-{len(candidates)}, or Enter for none", Style.WARNING)
 

@@ -22,7 +22,8 @@ from peershare.client.tables import (
     plain_lines,
     verify_sheet,
 )
-from peershare.client.wording import about, json_text, safe, size_text, span_text
+from peershare.client.wording import about, json_text, safe, safe_name, size_text, span_text
+from peershare.control.paths import text_of
 from peershare.status import ShareStatus
 
 # An own node has just begun to listen; peers that hear it answer within a fraction of a second.
@@ -91,7 +92,9 @@ class Commands:
     async def verify(self, client: ApiClient, name: str | None) -> ExitStatus:
         """Hash what is shared anew (None: all of it), and show what that showed."""
         results = await client.verify(name)
-        nothing = "nothing is shared here" if name is None else f"no {safe(name)} is shared here"
+        nothing = (
+            "nothing is shared here" if name is None else f"no {safe_name(name)} is shared here"
+        )
         self._show(results, verify_sheet(results, drawn=self._drawn), nothing)
         if not results:
             return ExitStatus.DONE if name is None else ExitStatus.NOT_FOUND
@@ -106,7 +109,7 @@ class Commands:
         statuses, shared = [], []
         for path in paths:
             try:
-                status = await client.share(str(absolute(path)))
+                status = await client.share(text_of(absolute(path)))
             except ClientError as error:
                 self._console.note(about(path, str(error)), Style.BAD)
                 statuses.append(error.status)

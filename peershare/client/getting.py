@@ -11,12 +11,13 @@ from peershare.client.following import Follower
 from peershare.client.lines import LineSource
 from peershare.client.outcome import ClientError, ExitStatus, worst
 from peershare.client.paths import absolute
+from peershare.control.paths import text_of
 
 FROM_STDIN = "-"
 
 
 def output_folder(output: str | None) -> str | None:
-    """The `--output` folder as an absolute path; None for the share folder.
+    """The `--output` folder as the API takes it, absolute; None for the share folder.
 
     Raises `ClientError` if that is something other than a folder.
     """
@@ -25,7 +26,7 @@ def output_folder(output: str | None) -> str | None:
     path = absolute(output)
     if path.exists() and not path.is_dir():
         raise ClientError(f"--output: {path} is no folder", ExitStatus.USAGE)
-    return str(path)
+    return text_of(path)
 
 
 async def get_all(

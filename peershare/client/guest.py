@@ -8,7 +8,7 @@ from __future__ import annotations
 from peershare.client.api import ApiClient
 from peershare.client.console import Console, Style
 from peershare.client.outcome import ExitStatus
-from peershare.client.wording import json_text, safe, size_text
+from peershare.client.wording import json_text, safe, safe_name, size_text
 from peershare.guest.qr import text_code
 from peershare.guest.status import GuestUpload, UploadState
 
@@ -46,5 +46,5 @@ def _code(link: str, *, color: bool) -> str:
 
 def _upload_text(upload: GuestUpload) -> str:
     """One line about a file of a guest."""
-    what = f"{safe(upload.name)} ({size_text(upload.size)}) from {safe(upload.address)}"
+    what = f"{safe_name(upload.name)} ({size_text(upload.size)}) from {safe(upload.address)}"
     return f"{upload.state.value}: {what}"

@@ -36,7 +36,7 @@ from peershare.client.screen import Screen
 from peershare.client.session import Session
 from peershare.client.stdin import Stdin
 from peershare.client.terminal import KeyMode
-from peershare.client.wording import about, safe
+from peershare.client.wording import about, safe, safe_name
 from peershare.status import ContentsChanged, ContentStatus, Event
 
 _MOST_CHOICES = 60
@@ -225,7 +225,7 @@ class Interactive:
             new = self._take(await client.contents())
             if new:
                 shown = ", ".join(
-                    f"{safe(content.name)} ({', '.join(map(safe, content.peers[:2]))})"
+                    f"{safe_name(content.name)} ({', '.join(map(safe, content.peers[:2]))})"
                     for content in new[:_MOST_NEWS]
                 )
                 rest = f" and {len(new) - _MOST_NEWS} more" if len(new) > _MOST_NEWS else ""

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from peershare.client.wording import safe
+from peershare.client.wording import safe_name
 from peershare.control.controlfile import ControlFile, read_control_file
 from peershare.control.proof import Proof, is_service, new_nonce, proof_path
 from peershare.status import FINAL_STATES, DownloadState
@@ -68,7 +68,7 @@ def _is_meant(content: _Content, kind: str) -> bool:
 
 
 def _is_harmless(name: str) -> bool:
-    return bool(name) and safe(name) == name and not name.startswith(("-", "~"))
+    return bool(name) and safe_name(name) == name and not name.startswith("~")
 
 
 def _ask(control: ControlFile, path: str, kind: type[T]) -> T:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from peershare.client.outcome import ClientError, ExitStatus
+from peershare.control.paths import path_of
+
 
 def absolute(text: str) -> Path:
-    """The absolute path that is meant; `~` is the home folder, symlinks are kept."""
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keeps symlinks
+    """The absolute path that is meant; `~` is the home folder, symlinks are kept.
+
+    A `file` URI, as file managers hand them over, is one too.  Raises `ClientError`.
+    """
+    try:
+        path = path_of(text).expanduser()
+    except (ValueError, RuntimeError) as error:  # another machine; no such user
+        raise ClientError(str(error), ExitStatus.USAGE) from None
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 - keeps symlinks
+    except FileNotFoundError:
+        raise ClientError(f"{path}: the folder you are in is gone", ExitStatus.USAGE) from None
 
 
 def completions(begun: str) -> list[str]:

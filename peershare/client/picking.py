@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peershare.client.outcome import ClientError, ExitStatus
-from peershare.client.wording import safe
+from peershare.client.wording import safe, safe_name
 from peershare.content.manifest import id_query
 from peershare.content.names import folded, split_name
 from peershare.status import FINAL_STATES, DownloadState, DownloadStatus
@@ -56,7 +56,7 @@ def _found(downloads: Sequence[DownloadStatus], text: str) -> list[DownloadStatu
 
 
 def _nothing(downloads: Sequence[DownloadStatus], text: str) -> str:
-    running = [safe(one.name) for one in downloads if one.state not in FINAL_STATES]
+    running = [safe_name(one.name) for one in downloads if one.state not in FINAL_STATES]
     if not running:
         return f"{safe(text)}: no download is under way"
     rest = f" and {len(running) - _MOST_NAMED} more" if len(running) > _MOST_NAMED else ""

@@ -24,6 +24,7 @@ from peershare.client.wording import (
     percent_text,
     rate_text,
     safe,
+    safe_name,
     shares,
     size_text,
     span_text,
@@ -109,7 +110,7 @@ def _wide(progress: Progress, width: int) -> list[Table]:
     room = width - name_cells - bar_cells - 4 - 3
     grid.add_column(width=room, no_wrap=True, overflow="ellipsis")
     grid.add_row(
-        Text(safe(status.name)),
+        Text(safe_name(status.name)),
         _bar(status, bar_cells),
         Text(percent_text(status)),
         _situation(progress),
@@ -122,7 +123,7 @@ def _narrow(progress: Progress, width: int) -> list[Table]:
     head = Table.grid(padding=(0, 1), expand=False)
     head.add_column(width=width - 5, no_wrap=True, overflow="ellipsis")
     head.add_column(width=4, justify="right", no_wrap=True)
-    head.add_row(Text(safe(status.name)), Text(percent_text(status)))
+    head.add_row(Text(safe_name(status.name)), Text(percent_text(status)))
     foot = Table.grid(padding=(0, 1), expand=False)
     foot.add_column(width=_BAR_CELLS[0], no_wrap=True)
     foot.add_column(width=width - _BAR_CELLS[0] - 1, no_wrap=True, overflow="ellipsis")

@@ -15,7 +15,7 @@ from rich.cells import set_cell_size
 from peershare.client.progress import Progress, progress_lines
 from peershare.client.screen import cells_of
 from peershare.client.tables import Column, Sheet, drawn_lines
-from peershare.client.wording import percent_text, rate_text, safe, size_text, span_text
+from peershare.client.wording import percent_text, rate_text, safe, safe_name, size_text, span_text
 from peershare.status import FINAL_STATES, DownloadStatus, NodeStatus, PeerStatus
 
 # Ended downloads that are shown below those that run.
@@ -84,7 +84,9 @@ def _node_lines(node: NodeStatus, room: Room) -> list[str]:
 
 def _not_offered(node: NodeStatus) -> str:
     """How much of the share folder nobody is offered, with the first of it."""
-    first = "; ".join(f"{safe(one.name)}: {safe(one.reason)}" for one in node.not_offered_first)
+    first = "; ".join(
+        f"{safe_name(one.name)}: {safe(one.reason)}" for one in node.not_offered_first
+    )
     return f"{node.not_offered} not offered (list names all): {first}"
 
 
@@ -166,7 +168,7 @@ def plain_status(snapshot: Snapshot) -> str:
     rows: list[tuple[str, ...]] = [
         _node_row(node),
         *(("problem", safe(problem)) for problem in node.problems),
-        *(("not offered", safe(o.name), safe(o.reason)) for o in node.not_offered_first),
+        *(("not offered", safe_name(o.name), safe(o.reason)) for o in node.not_offered_first),
         *map(_download_row, snapshot.downloads),
         *map(_peer_row, snapshot.peers),
     ]
@@ -183,7 +185,7 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
 def _download_row(status: DownloadStatus) -> tuple[str, ...]:
     return (
         *("download", safe(status.id), str(status.state), percent_text(status)),
-        *(str(status.received), f"{status.rate:.0f}", safe(status.name), safe(status.problem)),
+        *(str(status.received), f"{status.rate:.0f}", safe_name(status.name), safe(status.problem)),
     )
 
 

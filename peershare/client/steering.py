@@ -13,7 +13,15 @@ from peershare.client.api import ApiClient
 from peershare.client.console import Console, Style
 from peershare.client.outcome import ClientError, ExitStatus, worst
 from peershare.client.picking import fitting, pick
-from peershare.client.wording import about, json_text, kept_text, progress_text, rate_text, safe
+from peershare.client.wording import (
+    about,
+    json_text,
+    kept_text,
+    progress_text,
+    rate_text,
+    safe,
+    safe_name,
+)
 from peershare.status import FINAL_STATES, DownloadState, DownloadStatus, Limits
 
 _NOT_TO_BE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
@@ -62,7 +70,7 @@ class Steering:
         }
         status = await calls[verb](before.id)
         if not self._json:
-            self._console.data(f"{safe(status.name)}\t{_told(verb, status)}")
+            self._console.data(f"{safe_name(status.name)}\t{_told(verb, status)}")
         return status
 
     async def limits(self, client: ApiClient, changes: Mapping[str, float | None]) -> ExitStatus:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from peershare.client.wording import safe, short_id, size_text, span_text
+from peershare.client.wording import safe, safe_name, short_id, size_text, span_text
 from peershare.status import ContentChoice, ContentStatus, HistoryEntry, PeerStatus, VerifyResult
 
 # A terminal that a table of more rows scrolls through shows nobody anything.
@@ -62,7 +62,7 @@ def _content_row(content: ContentStatus, drawn: bool) -> tuple[str, ...]:
         holders.insert(0, "you")
     identifier = short_id(content.id) if drawn else safe(content.id)
     chunks = f"{there}/{len(content.chunks)}"
-    return safe(content.name), chunks, size, _few(holders), identifier or "-"
+    return safe_name(content.name), chunks, size, _few(holders), identifier or "-"
 
 
 def candidates_sheet(candidates: Sequence[ContentChoice]) -> Sheet:
@@ -73,7 +73,7 @@ def candidates_sheet(candidates: Sequence[ContentChoice]) -> Sheet:
             safe(choice.id),
             str(choice.peers),
             f"{choice.age_seconds:.0f}",
-            safe(choice.name),
+            safe_name(choice.name),
         )
         for choice in candidates
     ]
@@ -90,7 +90,7 @@ def candidate_lines(candidates: Sequence[ContentChoice]) -> str:
         lines.append(
             f"{number:>3}  {size_text(choice.size)}  {short_id(choice.id)}  {count}{whole}"
         )
-        lines.append(f"     {heard}: {safe(choice.name)}")
+        lines.append(f"     {heard}: {safe_name(choice.name)}")
     return "\n".join(lines)
 
 
@@ -105,7 +105,7 @@ def verify_sheet(results: Sequence[VerifyResult], *, drawn: bool) -> Sheet:
     )
     rows = [
         (
-            safe(result.name),
+            safe_name(result.name),
             safe(result.state),
             size_text(result.size),
             (short_id(result.id) if drawn else safe(result.id)) or "-",
@@ -133,7 +133,7 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
             f"{span_text(peer.heard_seconds_ago)} ago",
             size_text(peer.given),
             size_text(peer.taken),
-            _few([safe(name) for name in peer.contents], max(peer.count, len(peer.contents))),
+            _few([safe_name(name) for name in peer.contents], max(peer.count, len(peer.contents))),
         )
         for peer in peers
     ]

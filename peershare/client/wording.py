@@ -10,7 +10,7 @@ from collections import Counter
 
 import msgspec
 
-from peershare.content.names import display
+from peershare.content.names import display, display_name
 from peershare.status import ChunkState, DownloadState, DownloadStatus
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -55,6 +55,11 @@ def span_text(seconds: float) -> str:
 def safe(text: str) -> str:
     """Any text on one line of a terminal; long ones are cut."""
     return display(text, _TEXT_LIMIT)
+
+
+def safe_name(name: str) -> str:
+    """The same for a name, which no shell is to take for an option."""
+    return display_name(name, _TEXT_LIMIT)
 
 
 def json_text(value: object) -> str:

@@ -30,6 +30,7 @@ from peershare.control.messages import (
     problem,
     problem_of,
 )
+from peershare.control.paths import path_of
 from peershare.errors import LocalError
 from peershare.guest.status import GuestStatus, GuestUpload
 from peershare.status import (
@@ -165,8 +166,14 @@ def local_problem(error: BaseException) -> ProblemError | None:
 
 
 def _absolute(value: str) -> Path:
-    """A path from a body: absolute, and one that the system can take at all."""
-    path = Path(value)
+    """A path from a body: absolute, and one that the system can take at all.
+
+    A `file` URI is one too: JSON has no way to write a path that is no UTF-8.
+    """
+    try:
+        path = path_of(value)
+    except ValueError:
+        path = Path()
     if "\0" in value or not path.is_absolute():
         raise problem(400, "bad-path", f"an absolute path is needed, not {display(value)!r}")
     return path

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -25,6 +24,7 @@ from zope.interface import implementer
 
 from peershare.control.face import NodeFace
 from peershare.control.messages import problem
+from peershare.control.responding import json_of
 from peershare.errors import UnknownDownloadError
 from peershare.status import (
     FINAL_STATES,
@@ -50,7 +50,7 @@ _TAGS = {DownloadChanged: b"download", ContentsChanged: b"contents", NodeChanged
 def encode_event(event: Event) -> bytes:
     """One event as it stands in the stream."""
     tag = _TAGS.get(type(event), b"notice")
-    return b"event: %s\ndata: %s\n\n" % (tag, msgspec.json.encode(event))
+    return b"event: %s\ndata: %s\n\n" % (tag, json_of(event))
 
 
 @implementer(IPushProducer)

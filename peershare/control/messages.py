@@ -41,9 +41,9 @@ _Pattern = Annotated[str, Meta(max_length=1_000)]
 _Path = Annotated[
     str,
     Meta(
-        description="An absolute path on the machine of the node.",
+        description="An absolute path on the machine of the node, or a file URI of one.",
         max_length=MAX_TEXT_LENGTH,
-        extra_json_schema={"pattern": "^/[^\\x00]*$"},
+        extra_json_schema={"pattern": "^(/|file:///)[^\\x00]*$"},
     ),
 ]
 _Limit = Annotated[float, Meta(description="Bytes a second.", ge=1)]

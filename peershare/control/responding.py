@@ -53,13 +53,29 @@ def send(request: Request, status: int, kind: bytes, body: bytes) -> None:
     request.finish()
 
 
+def json_of(value: object) -> bytes:
+    """A value of ours as JSON; what is no UTF-8 in a path or a name becomes question marks."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_printable(msgspec.to_builtins(value)))
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(one) for key, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def send_json(request: Request, status: int, value: object) -> None:
     """Answer with a value of ours; of a `Listing` the rows are the body, the rest are headers."""
     if isinstance(value, Listing):
         request.setHeader(TOTAL_HEADER.encode("ascii"), b"%d" % value.total)
         request.setHeader(SHOWN_HEADER.encode("ascii"), b"%d" % value.shown)
         value = value.contents
-    send(request, status, JSON_TYPE, msgspec.json.encode(value))
+    send(request, status, JSON_TYPE, json_of(value))
 
 
 def write_problem(request: Request, found: ProblemError) -> None:
@@ -68,4 +84,4 @@ def write_problem(request: Request, found: ProblemError) -> None:
         request.setHeader(b"allow", ", ".join(found.allowed).encode("ascii"))
     if found.status == 401:
         request.setHeader(b"www-authenticate", b"Bearer")
-    write_answer(request, found.status, JSON_TYPE, msgspec.json.encode(found.error))
+    write_answer(request, found.status, JSON_TYPE, json_of(found.error))

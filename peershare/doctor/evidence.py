@@ -40,6 +40,8 @@ class Service:
     from_elsewhere: int = 0  # datagrams from networks that are not ours
     exposed: bool = False
     detail: str = ""
+    not_offered: int = 0  # how much in its share folder native peers are not offered
+    not_offered_first: tuple[tuple[str, str], ...] = ()  # names and reasons
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from peershare.content.chunks import chunk_offset
-from peershare.content.names import folded, split_name
+from peershare.content.names import folded, harmless, split_name
 from peershare.errors import StorageError
 from peershare.library.entries import Workers
 from peershare.library.files import Identity, identity_of, open_regular, storage_errors
@@ -93,7 +93,7 @@ def candidates(part: Path, folder: Path, wanted: str, size: int) -> list[Path]:
     None while the part is there; else those with a name that begins alike (it may have got a
     number, or an extension) and this size.  Raises `StorageError`.
     """
-    stem = folded(split_name(wanted)[0])
+    stem = folded(split_name(harmless(wanted))[0])
     try:
         with storage_errors(folder, "look into this folder"):
             if part.exists():

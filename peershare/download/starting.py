@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from twisted.logger import Logger
 
-from peershare.content.names import check_file_name
+from peershare.content.names import check_file_name, safe_file_name
 from peershare.download.choosing import Chooser
 from peershare.download.content import ContentDownload
 from peershare.download.context import Download, DownloadContext
@@ -57,11 +57,12 @@ class Starter:
         choice = self._chooser.choose(query)
         if choice is None:
             name = check_file_name(query)
+            safe_file_name(name)  # what it will be stored as; classic peers know it as it is
             told = self._context.dictionary.lookup(name, self._context.reactor.seconds())
             choice = None if any(told.sources) else self._chooser.own(name)
             if choice is None:
                 return Wish(name, folder, None)
-        return Wish(check_file_name(choice.name), folder, choice.id, sequential)
+        return Wish(safe_file_name(choice.name), folder, choice.id, sequential)
 
     def complete(self, wish: Wish) -> DownloadStatus | None:
         """The picture of what is wished for, if it lies there already.  Raises `StorageError`."""
@@ -113,7 +114,7 @@ class Starter:
             self._addresses(download.name)
         ):
             return None
-        return Wish(check_file_name(choice.name), Path(), choice.id)
+        return Wish(safe_file_name(choice.name), Path(), choice.id)
 
     def convert(self, download: Download, folder: Path, wish: Wish) -> DownloadRecord:
         """Have a classic download that has ended go on as a verified one, with what it has."""

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from peershare.content.chunks import CHUNK_COUNT, ByteRange, chunk_offset
 from peershare.content.kinds import HEAD_BYTES, sniff_extension
-from peershare.content.names import check_file_name, split_name
+from peershare.content.names import safe_file_name, split_name
 from peershare.download.busy import Busy
 from peershare.download.finishing import Finishing, candidates, holding_chunks
 from peershare.download.plan import ChunkPlan, HeldChunk
@@ -280,6 +280,6 @@ class PartStore:
 def _final_name(name: str, extension: str) -> str:
     """The name with the extension, unless that would be no fit file name."""
     try:
-        return check_file_name(name + extension)
+        return safe_file_name(name + extension)
     except BadNameError:
-        return check_file_name(name)
+        return safe_file_name(name)

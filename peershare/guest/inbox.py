@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from peershare.content.names import check_file_name, display
+from peershare.content.names import display, safe_file_name
 from peershare.errors import LocalError, StorageError, UnknownUploadError
 from peershare.guest.status import GuestUpload, UploadState
 from peershare.library.entries import Workers
@@ -127,7 +127,7 @@ class Inbox:
 
         Raises `BadNameError`, `NotTakenError`, `StorageError`.
         """
-        name = check_file_name(name)
+        name = safe_file_name(name)
         self.check_size(size)
         known = self.uploads()
         if len(known) >= MAX_UPLOADS or _count(known, address) >= MAX_UPLOADS_PER_ADDRESS:

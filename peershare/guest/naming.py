@@ -1,13 +1,13 @@
 """Names on their way to a browser: in a header, in a link.  Pure.
 
-Not for: names of files that we create (`content.names.check_file_name`).
+Not for: names of files that we create (`content.names.safe_file_name`).
 """
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from peershare.content.names import display
+from peershare.content.names import display, harmless
 
 # As much as file systems hold.
 _MAX_LENGTH = 255
@@ -16,11 +16,11 @@ _PLAIN = "!#$&+^`|"
 
 
 def shown_name(name: str) -> str:
-    """A name as the browser is to save it: what would hide or mislead is visible in it.
+    """A name as the browser is to save it: what would hide or mislead is `_`, or visible in it.
 
-    No control character, no separator, no bidirectional control, and none of our escapes' \\.
+    No control character, no separator, nothing invisible, and none of our escapes' \\.
     """
-    return display(name, _MAX_LENGTH).replace("\\", "_").replace("/", "_")
+    return display(harmless(name), _MAX_LENGTH).replace("\\", "_").replace("/", "_")
 
 
 def disposition(name: str) -> str:

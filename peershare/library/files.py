@@ -39,9 +39,15 @@ class Identity(Struct, frozen=True, gc=False):
 
 @contextmanager
 def storage_errors(path: Path | str, doing: str) -> Iterator[None]:
-    """Turn an `OSError` inside into a `StorageError` that names the path and the deed."""
+    """Turn an `OSError` inside into a `StorageError` that names the path and the deed.
+
+    So is a name for which the locale of this process has no bytes.
+    """
     try:
         yield
+    except UnicodeEncodeError as error:
+        problem = f"the locale writes names as {error.encoding}, which has not all of its letters"
+        raise StorageError(f"{path}: cannot {doing}: {problem}") from error
     except OSError as error:
         raise StorageError(
             f"{path}: cannot {doing}: {error.strerror or error}", lasting=error.errno in LASTING

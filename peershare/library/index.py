@@ -28,7 +28,7 @@ from peershare.library.entries import Workers, at_once
 from peershare.library.files import Identity
 from peershare.library.hashes import HashStore
 from peershare.library.indexfile import Change, IndexBusyError, IndexFile, IndexLostError
-from peershare.library.schema import restored, stored
+from peershare.library.schema import restored, restored_text, stored
 from peershare.timers import Alarm
 
 INDEX_NAME = "index.sqlite"
@@ -311,7 +311,7 @@ class Index:
     def _load(self, connection: sqlite3.Connection) -> None:
         """Read all of it.  Raises `sqlite3.Error`, and ValueError or TypeError for odd rows."""
         rows = connection.execute("SELECT key, stem FROM stems ORDER BY place")
-        self._stems: dict[str, str] = {row[0]: row[1] for row in rows}
+        self._stems: dict[str, str] = {restored_text(row[0]): row[1] for row in rows}
         self._key_of = {stem: key for key, stem in self._stems.items()}  # in the order of places
         chunks: dict[int, list[ChunkRecord]] = {}
         for download, *chunk in connection.execute(
@@ -479,10 +479,10 @@ def _record(row: sqlite3.Row, chunks: Iterable[ChunkRecord]) -> DownloadRecord:
     return DownloadRecord(
         id=row["id"],
         name=row["name"],
-        folder=row["folder"],
+        folder=restored_text(row["folder"]),
         wanted=bool(row["wanted"]),
         chunk_size=row["chunk_size"],
-        path=row["path"],
+        path=restored_text(row["path"]) if done else None,
         identity=restored(row["device"], row["inode"], row["size"], row["mtime_ns"])
         if done
         else None,

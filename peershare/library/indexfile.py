@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from peershare.errors import StorageError
 from peershare.library.files import sync_folder
-from peershare.library.schema import prepare
+from peershare.library.schema import prepare, stored_text
 
 MARK_NAME = "index.mark"
 # What an earlier run leaves in a state folder, whichever version it was of.
@@ -189,7 +189,7 @@ class IndexFile:
         try:
             for statement, rows in changes:
                 try:
-                    connection.executemany(statement, rows)
+                    self._execute(connection, statement, rows)
                 except (UnicodeError, OverflowError, sqlite3.DataError):
                     # it can never be written, and nothing else must wait for it
                     self._log.failure("{path} cannot hold a row", path=str(self.path))
@@ -199,6 +199,15 @@ class IndexFile:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+
+    def _execute(
+        self, connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Execute it with each of the rows; again for all of them where one has odd paths."""
+        try:
+            connection.executemany(statement, rows)
+        except UnicodeEncodeError:
+            connection.executemany(statement, [tuple(map(stored_text, row)) for row in rows])
 
     def _look(self) -> None:
         """See that what we write into is still what others find under its name."""

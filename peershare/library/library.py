@@ -124,8 +124,11 @@ class Library(Service):
 
     @property
     def file_count(self) -> int:
-        """How many whole files there are."""
-        return len(self._shelf.files) + len(self._shelf.elsewhere)
+        """How many whole files there are that anybody is offered."""
+        shelf = self._shelf
+        files = (shelf.files.get(k) or shelf.elsewhere.get(k) for k in self._contents.not_offered())
+        kept_back = sum(1 for file in files if file is not None and file.problem)
+        return len(shelf.files) + len(shelf.elsewhere) - kept_back
 
     @property
     def unhashed(self) -> int:

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from peershare.content.names import check_file_name
+from peershare.content.names import safe_file_name
 from peershare.errors import StorageError
 from peershare.library.files import (
     move_without_overwriting,
@@ -33,7 +33,7 @@ class ReceivedFile:
 
     def __init__(self, share: Path, name: str, size: int | None) -> None:
         """`size` in bytes, where it is known.  Raises `BadNameError`, `StorageError`."""
-        self.name = check_file_name(name)
+        self.name = safe_file_name(name)
         self.size = size
         self.received = 0
         self._share = share

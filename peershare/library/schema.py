@@ -6,6 +6,7 @@ one.  Not for: what is asked of the tables.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 from peershare.library.files import Identity
@@ -94,6 +95,22 @@ def prepare(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.rollback()
         raise
+
+
+def stored_text(value: object) -> object:
+    """A path as SQLite can hold it, as bytes where it is no UTF-8; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(value)
+    return value
+
+
+def restored_text(value: str | bytes) -> str:
+    """The path that was stored by `stored_text`."""
+    return os.fsdecode(value)
 
 
 def stored(identity: Identity) -> tuple[int, ...]:

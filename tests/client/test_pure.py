@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.client.outcome import ExitStatus, worst
+from peershare.client.outcome import ClientError, ExitStatus, worst
 from peershare.client.paths import absolute, completions
 from peershare.client.patience import Limits, Patience, Verdict
 from peershare.client.requests import Completion, Request, complete, parse_line
@@ -28,6 +31,7 @@ from peershare.client.wording import (
     span_text,
 )
 from peershare.content.manifest import id_query
+from peershare.control.paths import path_of, text_of
 from peershare.status import ChunkState, ChunkStatus, DownloadState
 from tests.control.fake_node import NOTHING_YET, a_download
 
@@ -273,11 +277,37 @@ class CompleteTests(SynchronousTestCase):
         self.assertIsInstance(complete(line, words).line, str)
 
 
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
 class PathsTests(SynchronousTestCase):
     def test_absolute(self) -> None:
         """The home folder and the current one are understood, links are kept."""
         self.assertEqual(absolute("x"), Path.cwd() / "x")
         self.assertEqual(absolute("~/x"), Path.home() / "x")
+
+    def test_uris(self) -> None:
+        """What a file manager hands over is the path that it means."""
+        self.assertEqual(absolute("file:///a%20b/caf%E9"), Path("/a b/caf\udce9"))
+        self.assertEqual(absolute("FILE://localhost/x"), Path("/x"))
+        self.assertRaises(ClientError, absolute, "file://elsewhere/x")
+
+    def test_the_folder_is_gone(self) -> None:
+        """Without a current folder no relative path means anything: one sentence says so."""
+        self.patch(os.path, "abspath", raising(FileNotFoundError()))
+        error = self.assertRaises(ClientError, absolute, "x")
+        self.assertEqual(str(error), "x: the folder you are in is gone")
+
+    def test_no_utf8(self) -> None:
+        """A path that JSON cannot hold goes as a URI, and arrives as it was."""
+        for path in (Path("/caf\udce9/x"), Path("/für/x"), Path("/a%20b")):
+            text = text_of(path)
+            text.encode()
+            self.assertEqual(path_of(text), path)
 
     def test_completions(self) -> None:
         """Files and folders that begin so, as they were begun; hidden ones when asked for."""

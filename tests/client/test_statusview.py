@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.client.progress import Progress
 from peershare.client.screen import cells_of
 from peershare.client.statusview import Room, Snapshot, plain_status, status_lines
-from peershare.status import DownloadState, NodeStatus
+from peershare.status import DownloadState, NodeStatus, NotOffered
 from tests.control.fake_node import FakeNode, a_download, a_peer
 
 AN_ID = "b3:" + "0123456789abcdef" * 4
@@ -67,6 +67,15 @@ class StatusLinesTests(SynchronousTestCase):
         )
         self.assertEqual(table[2].split()[-1], "1200")
         self.assertEqual(table[3], "  refuses connections")
+
+    def test_what_is_not_offered(self) -> None:
+        """A line with the first of it and why; in a pipe a line for each of these."""
+        first = (NotOffered("a\x1b?", "it holds ?"),)
+        lines = self.lines(not_offered=12, not_offered_first=first)
+        self.assertEqual(lines[1], "12 not offered (list names all): a\\x1b?: it holds ?")
+        node = a_node(not_offered=12, not_offered_first=first)
+        plain = plain_status(Snapshot(node=node, downloads=(), peers=())).split("\n")
+        self.assertEqual(plain[1], "not offered\ta\\x1b?\tit holds ?")
 
     def test_narrow(self) -> None:
         """In 40 columns the same, in more lines and without what can be spared."""

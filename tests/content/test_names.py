@@ -7,6 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare.content import names
 from peershare.content.names import (
     MAX_CHUNK_NAME_LENGTH,
     MAX_ESCAPED_STEM_LENGTH,
@@ -15,8 +16,11 @@ from peershare.content.names import (
     check_file_name,
     chunk_name,
     display,
+    display_name,
     folded,
+    harmless,
     parse_chunk_name,
+    safe_file_name,
     split_name,
     stem_problem,
 )
@@ -50,7 +54,47 @@ HARMLESS = (
     "🇩🇪",
     "\U0001fae8",  # an emoji that this Python's Unicode does not know yet
     "[red]<b>&amp;",
+    "می‌خواهم.txt",  # Persian: parted, though one word
+    "کتاب‌های ۱۰‌ساله.pdf",
+    "क्‍ष क्‌ष.txt",  # Hindi: a half form, and a virama that shows
+    "ශ්‍රී ලංකාව.doc",  # Sinhala: a conjunct
+    "অর‍্যন.txt",  # Bengali: before the virama
+    "അവന്‍.txt",  # Malayalam: a half form at the end of a word
+    "ᠮᠣᠩᠭᠣᠯ᠎ᠠ",  # Mongolian: a vowel apart
 )
+# What misleads, and what it is stored as.
+MISLEADING = {
+    "a​b.txt": "a_b.txt",
+    "​": "_",
+    "a⠀.txt": "a_.txt",
+    "a󠁁󠁿b": "a__b",
+    "photo‮gpj.exe": "photo_gpj.exe",
+    "⁦a⁩": "_a_",
+    "a‎b‏c؜d": "a_b_c_d",
+    "a­b﻿c⁠dㅤeﾠfᅟg͏h": "a_b_c_d_e_f_g_h",
+    "a‌b‍c": "a_b_c",
+    "می‌‌خواهم": "می__خواهم",
+    "می‌": "می_",
+    "क‍": "क_",
+    "🌲‍a": "🌲_a",
+    "1️a": "1_a",
+    "᠎ᠠ": "_ᠠ",
+    "a￹b𝅳c󠿿d𝅙": "a_b_c_d_",
+    "-rf": "_-rf",
+    "--help": "_--help",
+    "​-rf": "_-rf",
+    "-a​.lnk": "_-a_.lnk.txt",
+    "desktop.ini": "desktop.ini.txt",
+    "Desktop.INI": "Desktop.INI.txt",
+    "AUTORUN.inf": "AUTORUN.inf.txt",
+    "holiday.jpg.lnk": "holiday.jpg.lnk.txt",
+    "x.URL": "x.URL.txt",
+    "x.desktop": "x.desktop.txt",
+    "x.scf": "x.scf.txt",
+    "󠁁desktop.ini": "_desktop.ini",
+    "x" * 196 + ".lnk": "x" * 196 + ".txt",
+    "-" + "é" * 99: "_-" + "é" * 99,
+}
 
 
 class DisplayTests(SynchronousTestCase):
@@ -77,7 +121,8 @@ class DisplayTests(SynchronousTestCase):
 
     def test_invisible(self) -> None:
         """Characters of no width or no ink show themselves, so that no two names look alike."""
-        for code in (0xAD, 0x34F, 0x115F, 0x180E, 0x200B, 0x200C, 0x200D, 0x2060, 0x3164, 0xFEFF):
+        some = (0xAD, 0x34F, 0x115F, 0x180E, 0x200B, 0x200C, 0x200D, 0x2060, 0x2065, 0x2800, 0x3164)
+        for code in (*some, 0xFEFF, 0xFFF0, 0x1D159, 0x1D173, 0xE0000, 0xE0FFF):
             self.assertIn(f"{code:02x}", display(f"a{chr(code)}b"))
         self.assertEqual(display("a\U000e0041"), "a\\U000e0041")
         self.assertEqual(display("a\ufe0fb"), "a\\ufe0fb")
@@ -88,6 +133,12 @@ class DisplayTests(SynchronousTestCase):
             self.assertIn("\\u200d", display(text))
         for text in ("\ufe0f", "1\ufe0f2", "+\ufe0f", "❤\ufe0f\ufe0f"):
             self.assertIn("\\ufe0f", display(text))
+
+    def test_option(self) -> None:
+        """What a shell takes for an option is shown as none; a dash elsewhere is a dash."""
+        self.assertEqual(display_name("-rf"), "\\x2drf")
+        self.assertEqual(display_name("a-b"), "a-b")
+        self.assertEqual(display_name("-" + "x" * 300, 20), "\\x2d" + "x" * 15 + "…")
 
     def test_not_characters(self) -> None:
         """Lone surrogates, noncharacters and private ones become escapes that can be encoded."""
@@ -111,7 +162,7 @@ class DisplayTests(SynchronousTestCase):
         for character in shown:
             self.assertNotIn(unicodedata.category(character), {"Cc", "Cs", "Co", "Zl", "Zp"})
             if unicodedata.category(character) == "Cf":
-                self.assertEqual(character, "\u200d")
+                self.assertIn(character, "\u180e\u200c\u200d")
 
     @given(st.one_of(ANY_TEXT, NAME_LIKE))
     def test_shown_twice(self, text: str) -> None:
@@ -163,13 +214,12 @@ class CheckFileNameTests(SynchronousTestCase):
             self.assert_bad(f"a{character}b", f"character {character}")
 
     def test_control_characters(self) -> None:
-        """No control character, line separator or bidirectional control, named as an escape."""
+        """No control character or line separator, named as an escape."""
         self.assert_bad("a\0b", "\\x00")
         self.assert_bad("a\nb", "\\x0a")
         self.assert_bad("a\x7fb", "\\x7f")
         self.assert_bad("a\x85b", "\\x85")
         self.assert_bad("a\u2028b", "\\u2028")
-        self.assert_bad("a\u202egnp.exe", "\\u202e")
 
     def test_noncharacters(self) -> None:
         """None of the code points that are never to be characters; their neighbours are fine."""
@@ -214,6 +264,46 @@ class CheckFileNameTests(SynchronousTestCase):
         self.assertFalse(set(checked) & set('/\\:\0<>"|?*'))
         self.assertNotIn(checked[0], ".")
         self.assertNotIn(checked[-1], ". ")
+
+
+class SafeFileNameTests(SynchronousTestCase):
+    def test_names_of_all_scripts(self) -> None:
+        """A name that misleads nobody is the name of the file."""
+        for name in (*HARMLESS[:-9], *HARMLESS[-7:]):
+            self.assertEqual(safe_file_name(name), unicodedata.normalize("NFC", name))
+
+    def test_misleading(self) -> None:
+        """What hides, what a shell takes for an option and what file managers obey is harmless."""
+        for name, stored in MISLEADING.items():
+            self.assertEqual(safe_file_name(name), stored)
+
+    def test_shown_and_stored_alike(self) -> None:
+        """Whatever is shown as an escape for being invisible is stored as `_`, and nothing else."""
+        for code in range(0x80, 0x110000):
+            name = f"a{chr(code)}b"
+            if unicodedata.category(chr(code)) in {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}:
+                continue
+            shown = unicodedata.category(chr(code)) == "Cf" or display(name) == name
+            self.assertTrue(shown or harmless(name) == "a_b", name.encode("unicode_escape"))
+            self.assertTrue(display(name) != name or harmless(name) == name, f"{code:x}")
+
+    def test_locale(self) -> None:
+        """Where the locale has no bytes for a name, one sentence says so."""
+        self.patch(names.os, "fsencode", lambda name: name.encode("iso8859-1"))
+        self.assertEqual(safe_file_name("é.txt"), "é.txt")
+        with self.assertRaises(BadNameError) as caught:
+            safe_file_name("日.txt")
+        self.assertIn("iso8859-1", str(caught.exception).replace("latin-1", "iso8859-1"))
+
+    @given(st.one_of(ANY_TEXT, NAME_LIKE, st.sampled_from([*MISLEADING])))
+    def test_what_is_stored(self, name: str) -> None:
+        """It can be announced in its turn, as it is, and is stored as it is."""
+        try:
+            stored = safe_file_name(name)
+        except BadNameError:
+            return
+        self.assertEqual(safe_file_name(stored), stored)
+        self.assertEqual(check_file_name(stored), stored)
 
 
 class FoldedTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from twisted.internet.defer import Deferred
+from msgspec import structs
+from twisted.internet.defer import Deferred, succeed
 
 from peershare.control.messages import MAX_HISTORY
 from peershare.control.request import MAX_BODY_BYTES
@@ -18,7 +19,7 @@ from peershare.errors import (
     StorageError,
 )
 from peershare.status import ShareMode, ShareStatus
-from tests.control.fake_node import a_content
+from tests.control.fake_node import a_content, a_share
 from tests.control.http import Response, ServiceTestCase
 
 
@@ -61,6 +62,17 @@ class RoutesTests(ServiceTestCase):
         shared = await self.post("/api/shares", {"path": "/tmp/forest.png"})
         self.assertEqual((shared.status, shared.json["how"]), (201, "linked"))
         self.assertEqual(self.node.asked, [("share", Path("/tmp/forest.png"))])
+
+    async def test_paths_that_are_no_utf8(self) -> None:
+        """They come as URIs, and what is answered is JSON all the same."""
+        shared = await self.post("/api/shares", {"path": "file:///caf%E9/a%20b"})
+        self.assertEqual(self.node.asked, [("share", Path("/caf\udce9/a b"))])
+        self.assertEqual(shared.status, 201)
+        self.node.sharing = succeed(structs.replace(a_share(Path("/x")), path="/caf\udce9"))
+        shared = await self.post("/api/shares", {"path": "/x"})
+        self.assertEqual((shared.status, shared.json["path"]), (201, "/caf?"))
+        answer = await self.post("/api/shares", {"path": "file://elsewhere/x"})
+        self.refused(answer, 400, "bad-path")
 
     async def test_share_how(self) -> None:
         """It is linked or copied as the user says."""

@@ -148,6 +148,7 @@ class ServiceTests(SynchronousTestCase):
             ({"version": "0"}, "warn", "version 0"),
             ({"announces": False}, "warn", "announces nothing"),
             ({"from_elsewhere": 9}, "warn", "9 datagrams"),
+            ({"not_offered": 7, "not_offered_first": (("a\n", "why"),)}, "warn", "a\\x0a (why)"),
         ):
             checks = judge_service(replace(RUNNING, **more), "/state")  # type: ignore[arg-type]
             self.assertEqual([c.verdict for c in checks], ["pass", verdict], more)

@@ -232,7 +232,7 @@ class ShowingTests(DownloadTestCase):
 
     def test_names_built_to_lie_are_shown_plainly(self) -> None:
         """What goes to the log and to people has no control character."""
-        name = "for\u202eest"
+        name = "for\u2028est"
         self.tell(A, stem="x")
         self.assertRaises(BadNameError, self.start, name)
         self.start("f\u200borest")

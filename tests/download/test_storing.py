@@ -109,6 +109,18 @@ class RestartTests(RestartTestCase):
         self.assertEqual(self.reactor.waiting, [])
 
 
+class NamingTests(DownloadTestCase):
+    def test_misleading(self) -> None:
+        """A name that hides is asked for as it is, and stored without what hides in it."""
+        self.tell(A, stem="a\u200bb")
+        self.start("a\u200bb")
+        asked = [name for _, name in self.serve()]
+        self.assertEqual(asked[0], "a\u200bb_1")
+        self.assertEqual((self.share / "a_b").read_bytes(), CONTENT)
+        again = self.downloader.start("a\u200bb", None)
+        self.assertEqual((again.state, self.reactor.waiting), (DownloadState.DONE, []))
+
+
 class DamageTests(RestartTestCase):
     def damage(self, offset: int) -> None:
         with self.part.open("r+b") as file:

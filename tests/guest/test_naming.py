@@ -33,7 +33,8 @@ class NamingTests(SynchronousTestCase):
 
     def test_made_to_mislead(self) -> None:
         """What hides or turns letters around is visible in the name that is saved."""
-        self.assertEqual(shown_name("photo\u202egpj.exe"), "photo_u202egpj.exe")
+        self.assertEqual(shown_name("photo\u202egpj.exe"), "photo_gpj.exe")
+        self.assertEqual(shown_name("-a\u200b.lnk"), "_-a_.lnk.txt")
         self.assertEqual(shown_name("..\\..\\x/y\x1b[31m"), ".._.._x_y_x1b[31m")
         self.assertEqual(shown_name("für 🌲.png"), "für 🌲.png")
 

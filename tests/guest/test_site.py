@@ -113,7 +113,7 @@ class ListTests(GuestTestCase):
         answer = self.get(f"{PAGE}{link}")
         self.assertEqual(answer.body, b"some bytes")
         self.assertNotIn("onerror", "".join(answer.headers))
-        self.assertIn("_u202egnp._x0d_x0a.exe", answer.headers["content-disposition"])
+        self.assertIn("_gnp._x0d_x0a.exe", answer.headers["content-disposition"])
 
     def test_sorted_and_sized(self) -> None:
         """By name, with sizes; what is arriving says how far it is."""

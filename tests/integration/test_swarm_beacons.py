@@ -218,7 +218,7 @@ class CatalogueTests(BeaconsTestCase):
 
     def test_names(self) -> None:
         """Names that lead elsewhere, or that a terminal would obey, are left out."""
-        names = ("../../etc/passwd", "/etc/passwd", "a\x1b[31m.png", "a\u202egnp.exe", "con", ".x")
+        names = ("../../etc/passwd", "/etc/passwd", "a\x1b[31m.png", "a\u2028b.exe", "con", ".x")
         entries = [entry(name, 100 + number) for number, name in enumerate(names)]
         self.lie(*entries, entry("good.png", 99))
         wait_until(lambda: entry("", 99).id in ids(self.two), self.two.running.describe)

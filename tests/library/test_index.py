@@ -58,6 +58,21 @@ class StemTests(IndexTestCase):
         self.assertEqual(next(iter(self.reopened().stems().items())), ("z.png", "z"))
         self.assertEqual(list(self.index.stems()), ["z.png", "a.png", "m.png"])
 
+    def test_paths_that_are_no_utf8(self) -> None:
+        """The bytes of a path are kept as they are, in stems and in downloads."""
+        odd = "/caf\udce9"
+        self.index.add_stems({f"{odd}/x.png": "x", "part:1": "y"})
+        self.index.rename_stem("part:1", f"{odd}/y.png")
+        made = self.index.add_download("x", Path(odd))
+        self.index.finish(made.id, Path(odd, "x"), IDENTITY)
+        stems = self.reopened().stems()
+        self.assertEqual(stems, {f"{odd}/x.png": "x", f"{odd}/y.png": "y"})
+        record = self.index.find_download("x", Path(odd))
+        assert record is not None
+        self.assertEqual((record.folder, record.path), (odd, f"{odd}/x"))
+        self.index.drop_stems([f"{odd}/x.png"])
+        self.assertEqual(self.reopened().stems(), {f"{odd}/y.png": "y"})
+
     def test_dropping(self) -> None:
         """A dropped stem is free for another key."""
         self.index.add_stems({"a.png": "a"})
@@ -528,7 +543,7 @@ class WritingTests(IndexTestCase):
 
     def test_a_row_that_cannot_be_written(self) -> None:
         """A name that is no text holds up nothing else."""
-        self.index.add_stems({"\udce4.png": "\udce4"})
+        self.index.add_stems({"\ud800.png": "\ud800"})
         self.index.add_stems({"a.png": "a"})
         self.done(self.index.flushed())
         self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)

@@ -69,6 +69,11 @@ class ReceivingTests(SynchronousTestCase):
             self.assertRaises(BadNameError, ReceivedFile, self.share, name, None)
         self.assertEqual(self.names(), [])
 
+    def test_misleading_names(self) -> None:
+        """What hides, or what file managers obey, is stored as what harms nobody."""
+        for name, stored in (("a\u200b.png", "a_.png"), ("-x", "_-x"), ("x.lnk", "x.lnk.txt")):
+            self.assertEqual(self.receive(name, name.encode()).finish().path.name, stored)
+
     def test_fewer_or_more_bytes_than_were_said(self) -> None:
         """Nothing half is kept."""
         self.assertRaises(StorageError, self.receive("forest.png", b"data", 5).finish)

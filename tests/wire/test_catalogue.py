@@ -71,7 +71,7 @@ class LineTests(SynchronousTestCase):
             self.assertTrue(is_fit(name), name)
         for name in (
             *("", ".hidden", "../x", "a/b", "CON", "con.txt", "COM1.log", "LPT1", "x.", "x "),
-            *("nul.tar.gz", "a:b", "a\nb", "x" * 201, "e\u0301te\u0301", "\ud800", "a\u202eb"),
+            *("nul.tar.gz", "a:b", "a\nb", "x" * 201, "e\u0301te\u0301", "\ud800"),
         ):
             self.assertFalse(is_fit(name), name)
 

@@ -6,7 +6,7 @@ import { get, post } from "./api.js";
 import { el, icon, setAttribute, setText, unseen } from "./dom.js";
 import { BlockMap } from "./map.js";
 import { trying } from "./notices.js";
-import { clockText, countText, doneText, rateText, safe, sizeText } from "./words.js";
+import { clockText, countText, doneText, rateText, safe, safeName, sizeText } from "./words.js";
 
 const STATES = {
   searching: "Searching",
@@ -104,7 +104,7 @@ export class DownloadCard {
 
   update(status) {
     this._status = status;
-    const name = safe(status.name);
+    const name = safeName(status.name);
     setText(this._name, name);
     this._name.title = name;
     this._verified.hidden = !status.verified;

@@ -7,7 +7,7 @@ import { get, post } from "./api.js";
 import { byId, el, icon, setText, unseen } from "./dom.js";
 import { VirtualList } from "./list.js";
 import { say, trying } from "./notices.js";
-import { countText, listText, numberText, safe, sizeText } from "./words.js";
+import { countText, listText, numberText, safe, safeName, sizeText } from "./words.js";
 
 const MOST_TOLD = 10_000; // contents that the node lists
 const TYPING_MS = 250;
@@ -162,7 +162,7 @@ export class ContentsView {
 
   _fill(row, item) {
     const { name, size, peers, verified, state, button } = row.parts;
-    const shown = safe(item.name);
+    const shown = safeName(item.name);
     setText(name, shown);
     name.title = shown;
     setText(size, item.size === null ? "–" : sizeText(item.size));
@@ -184,11 +184,11 @@ export class ContentsView {
 
   _get(item) {
     if (item.not_offered) {
-      say(`${safe(item.name)} is not offered to the others: ${safe(item.not_offered, 500)}.`);
+      say(`${safeName(item.name)} is not offered to the others: ${safe(item.not_offered, 500)}.`);
       return;
     }
     if (item.shared) {
-      say(`${safe(item.name)} is here already, in the share folder.`);
+      say(`${safeName(item.name)} is here already, in the share folder.`);
       return;
     }
     trying(async () => {
@@ -196,7 +196,7 @@ export class ContentsView {
       const askedAt = performance.now();
       const status = await post("downloads", { name: item.id || item.name, folder });
       this._store.answered(status, askedAt);
-      say(`Getting ${safe(item.name)}.`);
+      say(`Getting ${safeName(item.name)}.`);
     });
   }
 }

@@ -5,7 +5,7 @@
 import { DownloadCard } from "./card.js";
 import { byId, oncePerFrame, setText } from "./dom.js";
 import { RatePlot } from "./plot.js";
-import { countText, rateText, safe } from "./words.js";
+import { countText, rateText, safeName } from "./words.js";
 
 const FINAL = new Set(["done", "stopped", "failed"]);
 const LOOK_MS = 250;
@@ -71,7 +71,7 @@ export class DownloadsView {
       const before = this._states.get(id);
       this._states.set(id, status.state);
       if (before && before !== status.state && words[status.state]) {
-        setText(byId("told"), `${safe(status.name)} ${words[status.state]}.`);
+        setText(byId("told"), `${safeName(status.name)} ${words[status.state]}.`);
       }
     }
   }

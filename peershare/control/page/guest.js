@@ -6,7 +6,7 @@ import { get, post } from "./api.js";
 import { byId, el, icon, setText } from "./dom.js";
 import { say, trying } from "./notices.js";
 import { allowView } from "./views.js";
-import { listText, safe, sizeText } from "./words.js";
+import { listText, safe, safeName, sizeText } from "./words.js";
 
 const LOOK_MS = 3_000;
 const OPEN = new Set(["arriving", "waiting"]);
@@ -86,7 +86,7 @@ export class GuestView {
   }
 
   _added(one) {
-    const name = safe(one.name);
+    const name = safeName(one.name);
     const detail = el("p", { className: "line" });
     const accept = this._button(one, name, "accept", "check", "Accept");
     const refuse = this._button(one, name, "refuse", "close", "Refuse");

@@ -3,7 +3,7 @@
 // Not for: its limits (limits.js) or its rates (plot.js).
 
 import { byId, el, setText } from "./dom.js";
-import { countText, listText, numberText, safe, sizeText, spanText } from "./words.js";
+import { countText, listText, numberText, safe, safeName, sizeText, spanText } from "./words.js";
 
 export class NodeView {
   constructor(store) {
@@ -80,7 +80,7 @@ function portsText(node) {
 
 /** What in the share folder the others do not see, the first of it with reasons. */
 function notOfferedText(node) {
-  const first = node.not_offered_first.map(({ name, reason }) => `${safe(name)}: ${safe(reason, 300)}`);
+  const first = node.not_offered_first.map(({ name, reason }) => `${safeName(name)}: ${safe(reason, 300)}`);
   const rest = node.not_offered - first.length;
   const more = rest > 0 ? [`and ${numberText(rest)} more`] : [];
   return [...first, ...more].join("; ") || "nothing";

@@ -7,7 +7,7 @@ import { byId, el, oncePerFrame, setText, sharpContext } from "./dom.js";
 import { drawSwatch } from "./palette.js";
 import { Table } from "./table.js";
 import { isSeen, onView } from "./views.js";
-import { countText, listText, rateText, safe, sizeText, spanText } from "./words.js";
+import { countText, listText, rateText, safe, safeName, sizeText, spanText } from "./words.js";
 
 const LOOK_MS = 2_000;
 const NAMED = 2;
@@ -54,7 +54,7 @@ export class PeersView {
 }
 
 function rowOf(peer) {
-  const names = peer.contents.map((name) => safe(name, NAME_LENGTH));
+  const names = peer.contents.map((name) => safeName(name, NAME_LENGTH));
   const count = Math.max(peer.count, names.length);
   const has = count ? listText(names.slice(0, NAMED), NAMED + 1, count) : "nothing";
   return {

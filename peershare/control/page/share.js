@@ -5,7 +5,7 @@
 import { post, upload } from "./api.js";
 import { byId, el, icon, setText } from "./dom.js";
 import { say, trying } from "./notices.js";
-import { countText, safe, sizeText } from "./words.js";
+import { countText, safe, safeName, sizeText } from "./words.js";
 
 export class ShareView {
   /** `shared` is called when something new is in the share folder. */
@@ -69,10 +69,10 @@ export class ShareView {
   async _send(file, job) {
     try {
       const status = await upload(file, (part) => job.progress(part));
-      job.done(`${safe(status.name)} is shared. ${safe(status.note, 500)}`.trim(), true);
+      job.done(`${safeName(status.name)} is shared. ${safe(status.note, 500)}`.trim(), true);
       this._shared();
     } catch (error) {
-      job.done(`${safe(file.name)}: ${error.message}`, false);
+      job.done(`${safeName(file.name)}: ${error.message}`, false);
     }
   }
 
@@ -91,7 +91,7 @@ export class ShareView {
       this._dialog.close();
       byId("share-path").value = "";
       const note = status.note ? ` ${safe(status.note, 500)}` : "";
-      say(`${safe(status.name)} (${sizeText(status.size)}) is shared: ${status.how}.${note}`, "good");
+      say(`${safeName(status.name)} (${sizeText(status.size)}) is shared: ${status.how}.${note}`, "good");
       this._shared();
     });
   }
@@ -113,8 +113,8 @@ function filesOf(transfer) {
 /** The line of one file that is being sent. */
 class Job {
   constructor(file) {
-    this._text = el("p", {}, `Sending ${safe(file.name)} (${sizeText(file.size)})`);
-    this._bar = el("progress", { max: 1, value: 0, "aria-label": `Sending ${safe(file.name)}` });
+    this._text = el("p", {}, `Sending ${safeName(file.name)} (${sizeText(file.size)})`);
+    this._bar = el("progress", { max: 1, value: 0, "aria-label": `Sending ${safeName(file.name)}` });
     this._element = el("div", { className: "notice job" }, icon("up"), this._text, this._bar);
     byId("jobs").append(this._element);
   }

@@ -5,9 +5,17 @@
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 const numbers = new Intl.NumberFormat("en");
 
-// Zero-width or blank although Unicode counts them as letters, marks or symbols.
-const INVISIBLE =
-  /[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]/u;
+// The same as in content/names.py, which says what they are.
+const INVISIBLE = new RegExp(
+  "[\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\\u{1bca0}-\\u{1bca3}\\u{13430}-\\u{1343f}\\u{1d159}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}]",
+  "u",
+);
+const JOINING_SCRIPTS = new RegExp(
+  "[\\u0600-\\u077f\\u07c0-\\u07ff\\u0840-\\u0dff\\u0f00-\\u109f\\u1700-\\u18af\\u1900-\\u1aff\\u1b00-\\u1c4f\\u1cd0-\\u1cff\\ua800-\\ua8ff\\ua930-\\ua9ff\\uaa00-\\uaaff\\uabc0-\\uabff\\ufb50-\\ufdff\\ufe70-\\ufefc\\u{10a00}-\\u{10a5f}\\u{10ac0}-\\u{10aff}\\u{10b80}-\\u{10baf}\\u{10d00}-\\u{10d3f}\\u{10f30}-\\u{10fdf}\\u{11000}-\\u{11fff}\\u{1e900}-\\u{1e95f}]",
+  "u",
+);
+const LETTER = /[\p{L}\p{M}\p{N}]/u;
+const VIRAMA = /[\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca]/u;
 const UNSHOWN = /[\p{Cc}\p{Cf}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/u;
 const NEW_EMOJI = /[\u{1f300}-\u{1faff}]/u;
 const MARK = /[\p{So}]|(?=[^\u0000-\u1fff])[\p{Sm}\p{Sk}\p{Po}\p{Pd}]/u;
@@ -31,8 +39,13 @@ export function safe(text, limit = 200) {
   return pieces.join("");
 }
 
+/** The same for a name, which no shell is to take for an option. */
+export function safeName(name, limit = 200) {
+  return name.startsWith("-") ? `\\x2d${safe(name.slice(1), limit - 4)}` : safe(name, limit);
+}
+
 function cut(pieces, length, limit) {
-  while (length > limit - 1) {
+  while (length > limit - 1 || "\u200c\u200d".includes(pieces.at(-1) ?? "x")) {
     length -= [...pieces.pop()].length;
   }
   pieces.push("…");
@@ -50,19 +63,33 @@ function escaped(character) {
 
 function isPlain(characters, index) {
   const character = characters[index];
-  if (character === "\u200d" || character === "\ufe0f") {
-    return isGlue(characters, index);
+  if (INVISIBLE.test(character)) {
+    return isMeant(characters, index);
   }
-  return !INVISIBLE.test(character) && (!UNSHOWN.test(character) || NEW_EMOJI.test(character));
+  return !UNSHOWN.test(character) || NEW_EMOJI.test(character);
 }
 
-/** Whether a joiner joins two emoji, or a selector colours one; elsewhere they only hide. */
-function isGlue(characters, index) {
+/** Whether an invisible character does there what it is for; elsewhere it only hides. */
+function isMeant(characters, index) {
+  const character = characters[index];
   const [before, after] = [characters[index - 1] ?? "", characters[index + 1] ?? ""];
-  if (characters[index] === "\u200d") {
+  const joiner = character === "\u200c" || character === "\u200d";
+  if (joiner && isJoining(before)) {
+    const half = character === "\u200d" && VIRAMA.test(before);
+    return isJoining(after) || (half && after !== "\u200c" && after !== "\u200d");
+  }
+  if (character === "\u200d") {
     return isPictograph(after) && (before === "\ufe0f" || isPictograph(before));
   }
-  return (after === "\u20e3" && /[#*0-9]/.test(before)) || isPictograph(before);
+  if (/[\u180b-\u180f]/.test(character)) {
+    return /[\u1820-\u18aa]/.test(before);
+  }
+  const keycap = after === "\u20e3" && /[#*0-9]/.test(before);
+  return character === "\ufe0f" && (keycap || isPictograph(before));
+}
+
+function isJoining(character) {
+  return JOINING_SCRIPTS.test(character) && LETTER.test(character) && !INVISIBLE.test(character);
 }
 
 function isPictograph(character) {

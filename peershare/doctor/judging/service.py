@@ -6,6 +6,7 @@ Not for: what it has heard (`peers`).
 from __future__ import annotations
 
 from peershare import __version__
+from peershare.content.names import display
 from peershare.doctor.checks import Check, failed, passed, warned
 from peershare.doctor.evidence import Service, ServiceState
 
@@ -42,6 +43,8 @@ def judge_service(service: Service, state: str) -> list[Check]:
         checks.append(
             warned("service", "service", "it announces nothing to classic peers", "see its log")
         )
+    if service.not_offered:
+        checks.append(_judge_not_offered(service))
     if service.from_elsewhere:
         checks.append(
             warned(
@@ -53,6 +56,19 @@ def judge_service(service: Service, state: str) -> list[Check]:
             )
         )
     return checks
+
+
+def _judge_not_offered(service: Service) -> Check:
+    """What lies in the share folder and looks shared to whoever put it there."""
+    first = "; ".join(
+        f"{display(name, 80)} ({reason})" for name, reason in service.not_offered_first
+    )
+    return warned(
+        "share",
+        "share folder",
+        f"{service.not_offered} in it not offered to others: {first}",
+        "rename them, or put files in their place; peershare list names all of them",
+    )
 
 
 def _judge_state(service: Service, state: str) -> Check:

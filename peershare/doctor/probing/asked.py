@@ -109,6 +109,8 @@ def _running(status: NodeStatus, *, exposed: bool) -> Service:
         problems=status.problems,
         from_elsewhere=sum(n for why, n in status.refused.items() if "from elsewhere" in why),
         exposed=exposed,
+        not_offered=status.not_offered,
+        not_offered_first=tuple((one.name, one.reason) for one in status.not_offered_first),
     )
 
 

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from peershare.content.blocks import BlockSet, block_range, block_size
 from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest, digest
-from peershare.content.names import check_file_name
+from peershare.content.names import safe_file_name
 from peershare.download.busy import Busy
 from peershare.download.context import Progress
 from peershare.download.finishing import Finishing, candidates
@@ -254,7 +254,7 @@ class VerifiedPart:
 
     async def _finish(self) -> Path:
         if self._finishing.needs_part:
-            name = check_file_name(self._record.name)
+            name = safe_file_name(self._record.name)
             await self._finishing.name(self._open(), name, self.manifest.size)
             self._file = None
         return await self._finishing.record()
