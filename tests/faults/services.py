@@ -35,8 +35,9 @@ class Service(Operation):
     def offered(self) -> dict[str, str]:
         """What the other peer is told by us."""
         node, address = self.other.node, self.machine.host.address
-        listed = node.contents() if node is not None else ()
-        return {c.name: c.id for c in listed if address in c.peers and c.id}
+        assert node is not None
+        holdings = node._parts.neighbourhood.holdings
+        return {c.name: c.id for c in holdings.contents() if address in holdings.addresses(c.id)}
 
     def damage(self) -> list[str]:
         """What of the index was lost, and must not be."""
