@@ -6,14 +6,18 @@ Not for: the files themselves (`library.sharing`, `library.receiving`).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from peershare.content.names import check_file_name
 from peershare.errors import StorageError
 from peershare.library.entries import SharedFile
+from peershare.library.files import identity_of
 from peershare.library.library import Library
 from peershare.library.receiving import ReceivedFile, sweep
 from peershare.library.sharing import Shared, share_file
@@ -72,17 +76,22 @@ class Offering:
             raise StorageError(
                 f"{_MOST_RECEIVED} files are being received already: try again later"
             )
-        writer = Writer(self, ReceivedFile(self._library.share, name, size))
+        writer = Writer(self, self._library.share, check_file_name(name), size)
         self._writers.add(writer)
         return writer
 
-    async def received(self, file: ReceivedFile) -> ShareStatus:
-        """All bytes of a file came."""
-        return await self._announced(await self._world.workers(file.finish))
+    async def received(self, finish: Callable[[], Shared]) -> ShareStatus:
+        """All bytes of a file came; a worker is to `finish` it."""
+        return await self._announced(await self._world.workers(finish))
 
     def over(self, writer: Writer) -> None:
         """A file came, or will not."""
         self._writers.discard(writer)
+
+    def drop(self, drop: Callable[[], None]) -> None:
+        """Have a worker keep nothing of a file."""
+        dropped = self._world.workers(drop)
+        dropped.addErrback(lambda f: self._log.failure("dropping a file failed", failure=f))
 
     async def _announced(self, shared: Shared) -> ShareStatus:
         library, reactor = self._library, self._world.reactor
@@ -91,28 +100,38 @@ class Offering:
         while file is None and reactor.seconds() < deadline:
             library.rescan()
             await deferLater(reactor, _LOOK_SECONDS)
-            file = next((f for f in library.files() if f.path == shared.path), None)
+            file = library.find_file(shared.path)
         return ShareStatus(
             name=printable(shared.path.name),
             path=printable(str(shared.path)),
-            size=file.size if file else shared.path.stat().st_size,
+            size=file.size if file else await self._world.workers(_size, shared.path),
             how=shared.how,
             chunks=library.chunk_names(file) if file else (),
             note=_note(file),
         )
 
 
+def _size(path: Path) -> int:
+    """Worker: how long a file is, 0 if it is gone."""
+    identity = identity_of(path)
+    return 0 if identity is None else identity.size
+
+
 class Writer:
     """One file on its way into the share folder."""
 
-    def __init__(self, offering: Offering, file: ReceivedFile) -> None:
+    def __init__(self, offering: Offering, share: Path, name: str, size: int | None) -> None:
+        """Its file is made with the first bytes, by the worker that writes them."""
         self._offering = offering
-        self._file = file
+        self._make = partial(ReceivedFile, share, name, size)
+        self._making = threading.Lock()
+        self._file: ReceivedFile | None = None
         self._over = False
+        self._unwanted = False
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes.  Raises `StorageError`: then nothing is kept."""
-        self._file.write(data)
+        """Worker: take the next bytes.  Raises `StorageError`: then nothing is kept."""
+        self._made().write(data)
 
     def finish(self) -> Deferred[ShareStatus]:
         """All bytes came: give it its name, which overwrites nothing.
@@ -120,13 +139,29 @@ class Writer:
         Fires once it is announced, or it is clear why not.  Fails with `StorageError`.
         """
         self._end()
-        return Deferred.fromCoroutine(self._offering.received(self._file))
+        return Deferred.fromCoroutine(self._offering.received(lambda: self._made().finish()))
 
     def abort(self) -> None:
         """It will not be finished: keep nothing.  May be called at any time, also twice."""
         if not self._over:
             self._end()
-            self._file.abort()
+            self._unwanted = True
+            self._offering.drop(self._drop)
+
+    def _made(self) -> ReceivedFile:
+        """Worker: the file.  Raises `StorageError`."""
+        with self._making:
+            if self._unwanted:
+                raise StorageError("the file was given up, nothing more is taken")
+            if self._file is None:
+                self._file = self._make()
+            return self._file
+
+    def _drop(self) -> None:
+        """Worker: keep nothing."""
+        with self._making:
+            if self._file is not None:
+                self._file.abort()
 
     def _end(self) -> None:
         self._over = True

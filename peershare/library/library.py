@@ -122,6 +122,10 @@ class Library(Service):
         """Every whole file, those of the share folder first."""
         return self._shelf.files_called(None)
 
+    def find_file(self, path: Path) -> SharedFile | None:
+        """The whole file that lies there, if it is known."""
+        return self._shelf.file_at(path)
+
     @property
     def file_count(self) -> int:
         """How many whole files there are that anybody is offered."""

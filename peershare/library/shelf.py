@@ -45,6 +45,11 @@ class Shelf:
         """Under which key a file at this path is found."""
         return path.name if path.parent == self._share else str(path)
 
+    def file_at(self, path: Path) -> SharedFile | None:
+        """The file at this path, if it is known."""
+        key = self.key_of(path)
+        return self.files.get(key) or self.elsewhere.get(key)
+
     def files_called(self, name: str | None) -> tuple[SharedFile, ...]:
         """The files of this name or stem, or (None) all; those of the share folder first."""
         files = (*self.files.values(), *self.elsewhere.values())

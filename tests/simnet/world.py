@@ -48,6 +48,7 @@ class Machine:
         self.share = self.home / "share"
         self.share.mkdir(parents=True)
         self.node: Node | None = None
+        self.workers: Workers | None = None
         self.starts = 0
         self.gone = False  # for good
         self.idle = True  # nothing runs on it, and nothing is just ending
@@ -65,7 +66,7 @@ class Machine:
         simulation.note("start", self.host.address)
         reactor = self._reactor = SimReactor(simulation.clock, self.host)
         random = Random(f"{simulation.seed}/{self.host.number}/{self.starts}")
-        workers = Workers(reactor, random, simulation.worker_seconds)
+        workers = self.workers = Workers(reactor, random, simulation.worker_seconds)
         world = World(
             reactor=reactor,
             workers=workers,
@@ -198,12 +199,13 @@ class Workers:
         self._reactor = reactor
         self._random = random
         self._most_seconds = most_seconds
+        self.working = False  # what is done right now is done by a worker
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Fires with what the function returned."""
         if not self._most_seconds:
             try:
-                return succeed(function(*arguments))
+                return succeed(self._work(partial(function, *arguments)))
             except Exception:  # and nothing of a process that dies
                 return fail()
         done: Deferred[Any] = Deferred()
@@ -211,8 +213,15 @@ class Workers:
         self._reactor.callLater(seconds, self._do, done, partial(function, *arguments))
         return done
 
+    def _work(self, work: Callable[[], Any]) -> Any:
+        before, self.working = self.working, True
+        try:
+            return work()
+        finally:
+            self.working = before
+
     def _do(self, done: Deferred[Any], work: Callable[[], Any]) -> None:
-        result = maybeDeferred(work)
+        result = maybeDeferred(self._work, work)
         if not done.called:
             result.chainDeferred(done)
 
