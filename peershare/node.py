@@ -55,6 +55,8 @@ from peershare.timers import Paced, Periodic
 from peershare.wiring import World, make_parts
 
 _ROOM_SECONDS = 10.0
+# So long an answer waits for an index in trouble.
+_RECORD_SECONDS = 5.0
 # How often at most downloads look whether what classic peers tell is what they wait for.
 _SEARCH_GAP_SECONDS = 0.25
 _KEEP_SECONDS = 2.0
@@ -248,6 +250,14 @@ class Node(MultiService):
     def resume_download(self, identifier: str) -> DownloadStatus:
         """Go on with a download that was paused, or stopped; see `Downloader.resume`."""
         return self._parts.downloader.resume(identifier)
+
+    def recorded(self) -> Deferred[None]:
+        """Fires when everything so far is durable in the index, or soon where it is in trouble."""
+        recorded, index = self._parts.index.flushed(), self._parts.index
+        if not recorded.called:
+            recorded.addTimeout(_RECORD_SECONDS, self._reactor)
+            recorded.addErrback(lambda _: self._log.warn("{p}", p=index.problem or "still writing"))
+        return recorded
 
     def share(self, path: Path, how: ShareMode = ShareMode.AUTO) -> Deferred[ShareStatus]:
         """Put a regular file into the share folder; fires once it is announced, or clear why not.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from peershare.errors import BadNameError, StorageError, UnknownDownloadError
 from peershare.status import DownloadState, Limits, NodeChanged, ShareMode
-from tests.fakes import Dialled
+from tests.fakes import Dialled, HeldWorkers
 from tests.test_node import CONTENT, WALL, A, NodeTestCase
 
 NO_LIMITS = Limits(upload=None, download=None)
@@ -95,6 +95,22 @@ class ShowingTests(ValuesTestCase):
         ):
             found = self.successResultOf(self.node.history(*arguments))
             self.assertEqual(len(found), count, arguments)
+
+    def test_what_was_decided_is_durable(self) -> None:
+        """An answer can wait until it is; in trouble it waits but a while."""
+        workers = HeldWorkers()
+        self.node._parts.index.start(self.reactor, workers)
+        self.successResultOf(self.node.recorded())
+        self.node.start_download("bee", None)
+        recorded = self.node.recorded()
+        self.assertNoResult(recorded)
+        workers.do_all()
+        self.successResultOf(recorded)
+        self.node.start_download("fox", None)
+        recorded = self.node.recorded()
+        self.reactor.advance(6.0)
+        self.successResultOf(recorded)
+        workers.do_all()
 
     def test_told_while_something_is_under_way(self) -> None:
         """Once a second; a quiet node is told now and then, where it has changed."""

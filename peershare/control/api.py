@@ -112,17 +112,24 @@ class Api:
         folder = None if wish.folder is None else _absolute(wish.folder)
         return self._node.start_download(wish.name, folder, sequential=wish.sequential)
 
-    def pause(self, call: Change) -> DownloadStatus:
+    def pause(self, call: Change) -> Deferred[DownloadStatus]:
         """Let a download rest."""
-        return self._node.pause_download(call.item)
+        return self._recorded(self._node.pause_download(call.item))
 
-    def resume(self, call: Change) -> DownloadStatus:
+    def resume(self, call: Change) -> Deferred[DownloadStatus]:
         """Go on with a download."""
-        return self._node.resume_download(call.item)
+        return self._recorded(self._node.resume_download(call.item))
 
-    def cancel(self, call: Plain | Change) -> DownloadStatus:
+    def cancel(self, call: Plain | Change) -> Deferred[DownloadStatus]:
         """End a download; its part is kept."""
-        return self._node.stop_download(call.item)
+        return self._recorded(self._node.stop_download(call.item))
+
+    def _recorded(self, status: DownloadStatus) -> Deferred[DownloadStatus]:
+        """The same, once what the user decided is remembered over a power cut.
+
+        A start is answered at once: whoever has it repeated to the next service loses nothing.
+        """
+        return self._node.recorded().addCallback(lambda _: status)
 
     def share(self, call: Call[NoQuery, ShareFile]) -> Deferred[ShareStatus]:
         """Put a file into the share folder."""

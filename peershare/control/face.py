@@ -133,6 +133,12 @@ class NodeFace(Protocol):
         Nothing happens to any other.  Raises `UnknownDownloadError`, `StorageError`.
         """
 
+    def recorded(self) -> Deferred[None]:
+        """Fires when everything that was decided so far is remembered for good.
+
+        Where that cannot be, it is shown in the problems, and waited for but a while.
+        """
+
     def share(self, path: Path, how: ShareMode = ShareMode.AUTO) -> Deferred[ShareStatus]:
         """Put a regular file into the share folder; a symbolic link is not followed.
 

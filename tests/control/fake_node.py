@@ -341,6 +341,9 @@ class FakeNode:
             return fail(error)
         return succeed(a_share(path))
 
+    def recorded(self) -> Deferred[None]:
+        return succeed(None)
+
     def receive_share(self, name: str, size: int | None = None) -> FakeWriter:
         self.asked.append(("receive", name, size))
         self._refuse(name)
