@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from peershare.links import Link
 from peershare.settings import LONGEST_GOOD_INTERVAL_SECONDS
 from peershare.timers import Alarm
-from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
+from peershare.udp import FLOOD_PAUSE_SECONDS, OwnSocket
 from peershare.wire.announcement import pack
 
 # After the first cycle, which goes out at once: datagrams get lost.
@@ -41,7 +41,7 @@ PACE_SECONDS = 0.005
 _MOST_GROUPS = 2 * MAX_CYCLE_BYTES // 35
 
 
-class AnnouncerProtocol(ReopeningDatagramProtocol):
+class AnnouncerProtocol(OwnSocket):
     """The socket of one own address: sends announcements, hears what is sent to the address."""
 
     _log = Logger()

@@ -6,7 +6,7 @@ Not for: hearing others; what reaches an own address is handed to `hearing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 from random import Random
 from typing import Any
@@ -17,9 +17,9 @@ from twisted.logger import Logger
 
 from peershare.identity import Identity
 from peershare.links import Link
-from peershare.neighbours import beacon_interval
+from peershare.neighbours import Question, beacon_interval
 from peershare.timers import Alarm
-from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
+from peershare.udp import FLOOD_PAUSE_SECONDS, OwnSocket
 from peershare.wire.beacon import Beacon, encode
 
 # The first beacon goes out at once; datagrams get lost.
@@ -30,7 +30,7 @@ CHANGE_GAP_SECONDS = 1.0
 _CHANGES_PER_INTERVAL = 30
 
 
-class BeaconSocket(ReopeningDatagramProtocol):
+class BeaconSocket(OwnSocket):
     """The socket of one own address; `tcp_port` is where sessions are taken there, 0 if nowhere."""
 
     _log = Logger()
@@ -87,13 +87,18 @@ class Beacons(Service):
         random: Random,
         catalogue: Callable[[], tuple[str, int]],
         neighbours: Callable[[], int],
+        known: Callable[[], Iterable[Question]] = tuple,
     ) -> None:
-        """`catalogue` gives the digest and count of ours, `neighbours` how many there are."""
+        """`catalogue` gives the digest and count of ours, `neighbours` how many there are.
+
+        `known` gives those who have proven something.
+        """
         self._reactor = reactor
         self.identity = identity
         self._random = random
         self._catalogue = catalogue
         self._neighbours = neighbours
+        self._known = known
         self._sockets: dict[Link, BeaconSocket] = {}
         self._alarms: dict[str, Alarm] = {}
         self._changed_at = float("-inf")
@@ -118,6 +123,18 @@ class Beacons(Service):
         if self._sockets[link].tcp_port != tcp_port:
             self._sockets[link].tcp_port = tcp_port
             self.changed()
+
+    def take_back(self, link: Link) -> bool:
+        """Have the usual UDP port of the link, if it is free now; whether it was another one."""
+        if not self._sockets[link].take_back():
+            return False
+        self.changed()
+        return True
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The UDP port where each own address hears what is sent to it alone."""
+        return {s.interface: s.bound_port for s in self._sockets.values() if s.listening}
 
     def drop(self, link: Link) -> Deferred[None]:
         """Be heard there no more."""
@@ -184,6 +201,21 @@ class Beacons(Service):
     def _broadcast(self, *, ask: bool = False, bye: bool = False) -> None:
         for socket in tuple(self._sockets.values()):
             self.sent_datagrams += socket.broadcast(self._beacon(socket, ask=ask, bye=bye))
+        for known in self._known():
+            # a goodbye is believed by what the two of us exchanged alone
+            if (bye and known.echo) or self._may_be_deaf(known):
+                address = known.endpoint.address
+                self.tell(address, known.udp_port, ask=ask, bye=bye, echo=known.echo)
+
+    def _may_be_deaf(self, known: Question) -> bool:
+        """Whether our own sockets may be in the way of a peer of the version before.
+
+        It listens on all addresses of our machine at once, which it cannot while we have one of
+        them for ourselves.
+        """
+        address = IPv4Address(known.endpoint.address)
+        ours = address.is_loopback or any(address == link.address for link in self._sockets)
+        return ours and not known.apart
 
     def _beacon(self, socket: BeaconSocket, **more: Any) -> Beacon:
         digest, count = self._catalogue()
@@ -194,5 +226,6 @@ class Beacons(Service):
             catalogue=digest,
             count=count,
             interval=self._interval,
+            udp=socket.bound_port,
             **more,
         )

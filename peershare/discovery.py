@@ -1,7 +1,7 @@
 """Chunk_Discovery: hears announcements and keeps the content dictionary (requirements 2.2).
 
-`ChunkDiscovery` is the wildcard socket that hears broadcasts, and the one gate through which
-every datagram goes: local source, not ourselves, not too many, strictly decoded.  Datagrams
+`ChunkDiscovery` has the sockets that hear broadcasts, and is the one gate through which every
+datagram goes: local source, not ourselves, not too many, strictly decoded.  Datagrams
 are hints from anyone: bounded, expiring, never trusted.  Not for: asking anybody anything.
 """
 
@@ -29,11 +29,12 @@ from peershare.dictionary import (
 )
 from peershare.errors import PeerError, StorageError
 from peershare.library.entries import Workers, at_once
+from peershare.links import Link
 from peershare.refusals import Refusals
 from peershare.state import replace_file
 from peershare.throttle import RateLimiter
 from peershare.timers import Alarm, Periodic
-from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
+from peershare.udp import BroadcastSockets
 from peershare.wire.announcement import decode
 
 DICTIONARY_NAME = "content_dictionary.txt"
@@ -56,7 +57,7 @@ GLOBAL_BYTES, GLOBAL_BURST_BYTES = 262_144.0, 2_097_152.0
 FLOOD_REFUSALS = 200
 
 
-class ChunkDiscovery(ReopeningDatagramProtocol):
+class ChunkDiscovery:
     """Feeds the dictionary with what is heard; tells `on_told` of whatever was new."""
 
     def __init__(
@@ -71,7 +72,8 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
         on_expired: Callable[[], None],
     ) -> None:
         """`is_own`: one of our addresses; `is_local`: on the network of one of our links."""
-        super().__init__(reactor, "", port)
+        self._reactor = reactor
+        self._sockets = BroadcastSockets(reactor, port, self._hear_broadcast)
         self._dictionary = dictionary
         self._is_own = is_own
         self._is_local = is_local
@@ -95,18 +97,24 @@ class ChunkDiscovery(ReopeningDatagramProtocol):
 
     def open(self) -> None:
         """Start to listen and to forget."""
-        super().open()
+        self._sockets.open()
         self._expiry.start()
 
-    def close(self) -> Deferred[None]:
+    def close(self) -> Deferred[Any]:
         """Stop both."""
         self._expiry.stop()
-        return super().close()
+        return self._sockets.close()
 
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Twisted: a datagram was broadcast."""
-        if self.hear(datagram, addr[0]):
-            self.let_go(FLOOD_PAUSE_SECONDS)
+    def use(self, link: Link) -> None:
+        """Hear what is broadcast on one more link."""
+        self._sockets.use(link)
+
+    def drop(self, link: Link) -> Deferred[Any]:
+        """Hear that no more."""
+        return self._sockets.drop(link)
+
+    def _hear_broadcast(self, datagram: bytes, source: str, port: int) -> bool:
+        return self.hear(datagram, source)
 
     def hear(self, datagram: bytes, source: str) -> bool:
         """Take one datagram, from whichever socket; True if that socket should rest a moment."""

@@ -1,6 +1,6 @@
 """Hearing: the gate for beacons of others, and the answers to them.
 
-`Hearing` is the wildcard socket that hears broadcasts, and the one gate through which every beacon
+`Hearing` has the sockets that hear broadcasts, and is the one gate through which every beacon
 goes: local source, not ourselves, not too many, strictly decoded.  Who asks by a nonce is answered,
 who has proven nothing is asked, with a little jitter: three datagrams after a broadcast both sides
 are proven (`neighbours`).  Nothing is answered by more than it brought.  Not for: what the
@@ -20,11 +20,12 @@ from twisted.logger import LogLevel
 
 from peershare.beacons import Beacons
 from peershare.errors import PeerError
+from peershare.links import Link
 from peershare.neighbours import Heard, Neighbours, Question
 from peershare.refusals import Refusals
 from peershare.throttle import RateLimiter
 from peershare.timers import Alarm, Periodic
-from peershare.udp import FLOOD_PAUSE_SECONDS, ReopeningDatagramProtocol
+from peershare.udp import BroadcastSockets
 from peershare.wire.beacon import Beacon, Endpoint, decode
 
 ANSWER_WITHIN_SECONDS = 0.1
@@ -45,7 +46,7 @@ _CLASSIC_UDP_PORT = 5_001
 FLOOD_REFUSALS = 200
 
 
-class Hearing(ReopeningDatagramProtocol):
+class Hearing:
     """See the module."""
 
     def __init__(
@@ -66,7 +67,10 @@ class Hearing(ReopeningDatagramProtocol):
         `is_local`: of a machine on the network of one of our links.  `on_heard` is called with what
         became of each beacon, `on_gone` with who is forgotten.
         """
-        super().__init__(reactor, "", port)
+        self._reactor = reactor
+        self.port = port
+        self._open = False
+        self._sockets = BroadcastSockets(reactor, port, self.hear_broadcast)
         self._classic_udp_port = classic_udp_port
         self._beacons = beacons
         self._instance = beacons.identity.instance
@@ -87,27 +91,33 @@ class Hearing(ReopeningDatagramProtocol):
 
     def open(self) -> None:
         """Start to listen and to forget."""
-        super().open()
+        self._open = True
+        self._sockets.open()
         self._tick.start()
 
-    def close(self) -> Deferred[None]:
+    def close(self) -> Deferred[Any]:
         """Stop both, and answer nobody any more."""
         self._tick.stop()
         for alarm in self._waiting.values():
             alarm.clear()
         self._waiting.clear()
-        return super().close()
+        self._open = False
+        return self._sockets.close()
 
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Twisted: a datagram was broadcast."""
-        if self.hear(datagram, *addr):
-            self.let_go(FLOOD_PAUSE_SECONDS)
+    def use(self, link: Link) -> None:
+        """Hear what is broadcast on one more link."""
+        self._sockets.use(link)
+
+    def drop(self, link: Link) -> Deferred[Any]:
+        """Hear that no more."""
+        return self._sockets.drop(link)
+
+    def hear_broadcast(self, datagram: bytes, source: str, port: int) -> bool:
+        """Take one datagram that was sent to all, so that everybody may answer it."""
+        return self.hear(datagram, source, port, broadcast=True)
 
     def hear(self, datagram: bytes, source: str, port: int, *, broadcast: bool = False) -> bool:
-        """Take one datagram, from whichever socket; True if that socket should rest a moment.
-
-        `broadcast`: it was sent to all, so that everybody may answer it.
-        """
+        """Take one datagram, from whichever socket; True if that socket should rest a moment."""
         now = self._reactor.seconds()
         if not self._open:
             return False
@@ -129,8 +139,8 @@ class Hearing(ReopeningDatagramProtocol):
         if broadcast:
             beacon = replace(beacon, nonce="", echo="")
         proof = self._neighbours.nonces.proves(beacon, source)
-        port = self._reply_port(beacon, source, port, proof=proof)
-        if not self._may_answer(port):
+        came_from, port = port, self._reply_port(beacon, source, port, proof=proof)
+        if not (self._may_answer(came_from) and self._may_answer(port)):
             return self._refuse(source, "beacon from a port that may not be answered")
         heard = self._neighbours.heard(beacon, source, port, now)
         self._forget(self._neighbours.forgotten())

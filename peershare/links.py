@@ -46,6 +46,28 @@ class Link:
     network: IPv4Network
     broadcasts: tuple[IPv4Address, ...]
     interface: str
+    broadcast: IPv4Address | None = None  # the one that its interface has, if that has one
+
+    @property
+    def heard(self) -> tuple[IPv4Address, ...]:
+        """The addresses to which others may send what is meant for everybody here.
+
+        Of those that were named only the ones that are such: any other belongs to one machine.
+        """
+        network, loopback = self.network, self.address.is_loopback
+        known = [self.broadcast, network.broadcast_address if network.prefixlen < 31 else None]
+        # a limited broadcast never arrives on the loopback interface
+        known.append(LOOPBACK.broadcast_address if loopback else LIMITED_BROADCAST)
+        # there every address is our own, and nobody else tells
+        known += [b for b in self.broadcasts if loopback and b.is_loopback and b.packed[-1] == 255]
+        return tuple(dict.fromkeys(address for address in known if address is not None))
+
+    def has_host(self, address: IPv4Address) -> bool:
+        """Whether this is the address of one machine of the network, and not of all."""
+        network = self.network
+        if address not in network or address in self.heard:
+            return False
+        return network.prefixlen >= 31 or address != network.network_address
 
 
 def read_interfaces() -> tuple[Interface, ...]:
@@ -96,6 +118,7 @@ def find_links(
             network=interface.address.network,
             broadcasts=_broadcasts(interface, broadcasts, networks),
             interface=interface.name,
+            broadcast=interface.broadcast,
         )
         for address, interface in dict(chosen).items()
     )

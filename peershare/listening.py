@@ -1,7 +1,8 @@
 """Listening: keeps the sockets of each own address, while addresses come and go.
 
 For every link there is a TCP port that serves, a socket for beacons, and an announcer socket if
-classic peers are to be told.  A TCP port that is taken is replaced by another, which the beacons
+classic peers are to be told; what is broadcast there is heard by sockets of its broadcast
+addresses.  A TCP port that is taken is replaced by another, which the beacons
 carry; since classic peers look for chunks on the standard port only, announcing on that link stops
 until the port is free again (hostile world, 23).
 Not for: what goes over the sockets.
@@ -22,6 +23,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from peershare.announcer import Announcer, AnnouncerProtocol
+from peershare.discovery import ChunkDiscovery
 from peershare.links import Interface, Link, find_links
 from peershare.neighbourhood import Neighbourhood
 from peershare.serving.tuning import send_unpaced
@@ -54,16 +56,15 @@ class Listening(Service):
         read_interfaces: Callable[[], Iterable[Interface]],
         uploader: UploaderFactory,
         announcer: Announcer,
-        hear: Callable[[bytes, str], bool],
+        discovery: ChunkDiscovery,
         neighbourhood: Neighbourhood,
     ) -> None:
-        """`hear` takes what is sent to our own addresses on the classic port, and its source."""
         self._reactor = reactor
         self._settings = settings
         self._read_interfaces = read_interfaces
         self._uploader = uploader
         self._announcer = announcer
-        self._hear = hear
+        self._discovery = discovery
         self._neighbourhood = neighbourhood
         self._sockets: dict[Link, _Sockets] = {}
         self._periodic = Periodic(reactor, REFRESH_SECONDS, self.refresh)
@@ -100,8 +101,8 @@ class Listening(Service):
         return any(address == link.address for link in self._sockets)
 
     def is_local(self, address: IPv4Address) -> bool:
-        """Whether this address is on the network of one of our links."""
-        return any(address in link.network for link in self._sockets)
+        """Whether this is the address of a machine on the network of one of our links."""
+        return any(link.has_host(address) for link in self._sockets)
 
     def is_another(self, address: IPv4Address) -> bool:
         """Whether this can be the address of another peer."""
@@ -139,8 +140,13 @@ class Listening(Service):
         for link in wanted:
             if link not in self._sockets:
                 self._open(link)
-            elif self._sockets[link].tcp_port != settings.tcp_port:
+                continue
+            if self._sockets[link].tcp_port != settings.tcp_port:
                 self._listen(link)
+            self._neighbourhood.take_back(link)
+            announcer = self._sockets[link].announcer
+            if announcer is not None:
+                announcer.take_back()
         if not wanted and self._had_links:
             self._log.warn("no network interface is up; waiting for one")
         self._had_links = bool(wanted)
@@ -149,7 +155,8 @@ class Listening(Service):
         announcer = None
         if self._settings.classic:
             port = self._settings.classic_udp_port
-            announcer = AnnouncerProtocol(self._reactor, link, port, self._hear)
+            announcer = AnnouncerProtocol(self._reactor, link, port, self._discovery.hear)
+            self._discovery.use(link)
         self._sockets[link] = _Sockets(announcer)
         self._neighbourhood.use(link)
         self._listen(link)
@@ -161,6 +168,7 @@ class Listening(Service):
         self._neighbourhood.drop(link).addErrback(self._log_failure)
         if sockets.announcer is not None:
             self._announcer.drop(link).addErrback(self._log_failure)
+            self._discovery.drop(link).addErrback(self._log_failure)
         if sockets.tcp is not None:
             maybeDeferred(sockets.tcp.stopListening).addErrback(self._log_failure)
 

@@ -70,6 +70,7 @@ class Neighbourhood(Service):
             random,
             catalogue=lambda: (self.catalogue.digest, self.catalogue.count),
             neighbours=lambda: self.neighbours.proven_count,
+            known=self.neighbours.questions,
         )
         self._chores = Chores(reactor)
         self._fetcher = self._make_fetcher(sessions, random)
@@ -126,10 +127,6 @@ class Neighbourhood(Service):
     def stopService(self) -> Deferred[Any]:
         """Say goodbye; close the sockets; leave what is under way."""
         super().stopService()
-        for known in self.neighbours.questions():
-            if known.echo:  # without what it gave us, a goodbye would not be believed
-                address, port = known.endpoint.address, known.udp_port
-                self._beacons.tell(address, port, bye=True, echo=known.echo)
         closing = [self._hearing.close(), self._beacons.stopService()]
         self._fetcher.stop()
         self._chores.stop()
@@ -142,16 +139,32 @@ class Neighbourhood(Service):
     def use(self, link: Link) -> BeaconSocket:
         """Be heard on one more link; its socket is told where sessions are taken (`moved`)."""
         socket = BeaconSocket(self._reactor, link, self._port, self._hearing.hear)
+        self._hearing.use(link)
         self._beacons.use(link, socket)
         return socket
+
+    def take_back(self, link: Link) -> None:
+        """Hear what is sent to us alone at the usual UDP port, if nobody else does any more.
+
+        Those who know us are told where we are, by what only we were given.
+        """
+        if self._beacons.take_back(link):
+            for known in self.neighbours.questions():
+                if known.echo:
+                    self._beacons.tell(known.endpoint.address, known.udp_port, echo=known.echo)
+
+    @property
+    def udp_ports(self) -> dict[str, int]:
+        """The UDP port where each own address hears what is sent to it alone."""
+        return self._beacons.ports
 
     def moved(self, link: Link, tcp_port: int) -> None:
         """Sessions are taken at this TCP port of the link from now on, 0 if nowhere."""
         self._beacons.moved(link, tcp_port)
 
-    def drop(self, link: Link) -> Deferred[None]:
+    def drop(self, link: Link) -> Deferred[Any]:
         """Be heard there no more."""
-        return self._beacons.drop(link)
+        return DeferredList([self._hearing.drop(link), self._beacons.drop(link)])
 
     # -- what we hold
 

@@ -75,11 +75,15 @@ class Heard(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """Whom to ask for a proof, at which UDP port; `echo` is the nonce that it gave us, or ""."""
+    """Whom to ask for a proof, at which UDP port; `echo` is the nonce that it gave us, or "".
+
+    `apart`: the port is its own alone; where it is not, it is a peer of the version before.
+    """
 
     endpoint: Endpoint
     udp_port: int
     echo: str
+    apart: bool = True
 
 
 class _Record:
@@ -108,6 +112,11 @@ class _Record:
         self.nonce = ""
         self.ours = b""
         self.retries: list[float] = []  # when it is to be asked again, the last one first
+
+    @property
+    def question(self) -> Question:
+        """How to ask it."""
+        return Question(self.neighbour.endpoint, self.udp_port, self.nonce, self.carried)
 
 
 def beacon_interval(neighbours: int) -> int:
@@ -265,10 +274,10 @@ class Neighbours:
     def due(self, now: float) -> tuple[Question, ...]:
         """Who had proven something and is to be asked for a proof again."""
         found = []
-        for peer, record in self._proven.items():
+        for record in self._proven.values():
             if record.retries and record.retries[-1] <= now:
                 record.retries.pop()
-                found.append(Question(peer, record.udp_port, record.nonce))
+                found.append(record.question)
         return tuple(found)
 
     def doubt(self, address: str, now: float) -> bool:
@@ -350,12 +359,12 @@ class Neighbours:
     def question(self, peer: Endpoint) -> Question | None:
         """How to ask, or answer, somebody who has proven something."""
         record = self._proven.get(peer)
-        return Question(peer, record.udp_port, record.nonce) if record is not None else None
+        return record.question if record is not None else None
 
     def questions(self) -> tuple[Question, ...]:
         """The same of all of them, those with whom we dealt first."""
         records = sorted(self._proven.items(), key=lambda item: not item[1].contacted)
-        return tuple(Question(peer, r.udp_port, r.nonce) for peer, r in records)
+        return tuple(record.question for _, record in records)
 
     def _records(self) -> Iterator[tuple[Endpoint, _Record]]:
         yield from self._proven.items()

@@ -150,7 +150,7 @@ class _Wiring:
             self.world.interfaces,
             uploader,
             announcer,
-            discovery.hear,
+            discovery,
             self.neighbourhood,
         )
         self.downloader = Downloader(

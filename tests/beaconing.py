@@ -170,22 +170,17 @@ class FakeLan:
 
     def _give(self, sender: FakeUdpPort, datagram: bytes, target: str) -> None:
         for port in tuple(self.reactor.udp_ports):
-            if target == BROADCAST:
-                hears = port.interface == "" and self._owner(port) != sender.interface
-            else:
-                hears = port.interface == target
             owner = self._owner(port)
+            hears = port.interface == target and owner != sender.interface
             if hears and not self.lost(sender.interface, owner):
-                port.hear(datagram, sender.interface, BEACON_PORT)
+                port.hear(datagram, sender.interface, sender.port)
 
     def _owner(self, port: FakeUdpPort) -> str:
         """Whose socket it is."""
-        if port.interface:
-            return port.interface
         for peer in self.peers.values():
-            if peer.hood._hearing is port.protocol:
+            if port.protocol in peer.hood._hearing._sockets._sockets.values():
                 return peer.address
-        return ""
+        return port.interface
 
     def hear(self, peer: Peer, datagram: bytes, source: str, port: int = BEACON_PORT) -> None:
         """Something reaches a peer's own address, whoever sent it."""

@@ -6,10 +6,12 @@ Not for: faking parts of peershare; tests use the real ones wherever they can be
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface
+from itertools import count
 from typing import Any
 
 from twisted.internet import error
@@ -22,6 +24,7 @@ from peershare.links import Interface, Link
 
 # A moment that is no special number anywhere.
 START_SECONDS = 1_000.0
+_IN_USE = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 WALL_START = 1_790_000_000.0
 
 
@@ -163,9 +166,12 @@ class SocketTransport(FakeTransport):
 class FakeUdpPort:
     """A UDP socket; `sent` is (datagram, address, port)."""
 
-    def __init__(self, reactor: FakeReactor, protocol: Any, interface: str, port: int) -> None:
+    def __init__(
+        self, reactor: FakeReactor, protocol: Any, interface: str, port: int, *, shared: bool = True
+    ) -> None:
         self._reactor = reactor
         self.protocol = protocol
+        self.shared = shared
         self.interface = interface
         self.port = port
         self.sent: list[tuple[bytes, str, int]] = []
@@ -183,6 +189,10 @@ class FakeUdpPort:
         ):
             raise self.failing
         self.sent.append((datagram, *address))
+
+    def getHost(self) -> TcpAddress:
+        """Where it is."""
+        return TcpAddress("UDP", self.interface, self.port)
 
     def setBroadcastAllowed(self, allowed: bool) -> None:
         """May it broadcast?"""
@@ -304,16 +314,32 @@ class FakeReactor(MemoryReactorClock):
         self.udp_ports: list[FakeUdpPort] = []
         self.tcp_ports: list[FakeTcpPort] = []
         self.dialled: list[Dialled] = []
+        self._free_ports = count(50_000)
         self.taken: set[tuple[str, int]] = set()  # (interface, port) that cannot be listened on
 
     def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
         """There are no threads here."""
         function(*arguments)
 
+    def listenUDP(self, port: int, protocol: Any, interface: str = "", **_: Any) -> Any:
+        """Open a UDP socket that nobody else can have; port 0 gives one that is free."""
+        port = port or next(self._free_ports)
+        for other in self.udp_ports:
+            overlap = interface == other.interface or "" in (interface, other.interface)
+            if other.port == port and overlap:
+                raise error.CannotListenError(interface, port, _IN_USE)
+        return self._open_udp(port, protocol, interface, shared=False)
+
     def listenMulticast(self, port: int, protocol: Any, interface: str = "", **_: Any) -> Any:
-        """Open a UDP socket."""
+        """Open a UDP socket that others may have, too."""
+        for other in self.udp_ports:
+            if (other.interface, other.port) == (interface, port) and not other.shared:
+                raise error.CannotListenError(interface, port, _IN_USE)
+        return self._open_udp(port, protocol, interface, shared=True)
+
+    def _open_udp(self, port: int, protocol: Any, interface: str, *, shared: bool) -> Any:
         self._check(interface, port)
-        opened = FakeUdpPort(self, protocol, interface, port)
+        opened = FakeUdpPort(self, protocol, interface, port, shared=shared)
         self.udp_ports.append(opened)
         protocol.makeConnection(opened)
         return opened
@@ -338,7 +364,7 @@ class FakeReactor(MemoryReactorClock):
 
     def _check(self, interface: str, port: int) -> None:
         if (interface, port) in self.taken:
-            raise error.CannotListenError(interface, port, OSError(98, "Address already in use"))
+            raise error.CannotListenError(interface, port, _IN_USE)
 
     @property
     def waiting(self) -> list[Dialled]:

@@ -186,8 +186,9 @@ class GateTests(BeaconsTestCase):
             on_heard=self.note,
             on_gone=lambda address: None,
         )
+        self.hearing.use(link(f"{OWN}/16", "198.18.255.255"))
         self.hearing.open()
-        self.port = self.reactor.udp_ports[-1]
+        self.port = self.reactor.udp_ports[1]
 
     def note(self, heard: Heard) -> None:
         if heard.neighbour is not None:

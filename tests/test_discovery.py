@@ -28,7 +28,7 @@ from peershare.discovery import (
     ChunkDiscovery,
     DictionaryFile,
 )
-from tests.fakes import FakeReactor, FakeUdpPort, HeldWorkers
+from tests.fakes import FakeReactor, FakeUdpPort, HeldWorkers, link
 from tests.test_pairs import chunks
 
 NETWORK = IPv4Network("198.18.0.0/24")
@@ -52,6 +52,7 @@ class DiscoveryTestCase(SynchronousTestCase):
             on_told=lambda source, told: self.told.append((source, told)),
             on_expired=self.count_expiry,
         )
+        self.discovery.use(link("198.18.0.1/16", "198.18.255.255"))
         self.discovery.open()
 
     def count_expiry(self) -> None:
@@ -59,8 +60,7 @@ class DiscoveryTestCase(SynchronousTestCase):
 
     @property
     def port(self) -> FakeUdpPort:
-        (port,) = self.reactor.udp_ports
-        return port
+        return self.reactor.udp_ports[0]
 
     def addresses(self, query: str = "forest") -> list[str]:
         found = self.dictionary.lookup(query, self.reactor.seconds())
@@ -77,9 +77,22 @@ class GateTests(DiscoveryTestCase):
         self.port.hear(FOREST, A)
         self.assertEqual(self.told[2], (A, Told(first_heard=False, changed=False, dropped=0)))
 
-    def test_listens_on_all_addresses(self) -> None:
-        """One wildcard socket hears the broadcasts of every network."""
-        self.assertEqual((self.port.interface, self.port.port), ("", 5001))
+    def test_listens_on_the_broadcast_addresses(self) -> None:
+        """Of every network in use, beside others; one that several have is heard once."""
+        self.discovery.use(link("192.168.7.5/24", "192.168.7.255"))
+        self.assertEqual(
+            [(port.interface, port.port, port.shared) for port in self.reactor.udp_ports],
+            [
+                ("198.18.255.255", 5001, True),
+                ("255.255.255.255", 5001, True),
+                ("192.168.7.255", 5001, True),
+            ],
+        )
+        self.discovery.drop(link("198.18.0.1/16", "198.18.255.255"))
+        self.assertEqual(
+            [port.interface for port in self.reactor.udp_ports],
+            ["255.255.255.255", "192.168.7.255"],
+        )
 
     def test_ignores_itself(self) -> None:
         """Our own broadcasts come back: they are nothing, not even refused."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,6 +28,7 @@ class FakeNeighbourhood:
 
     def __init__(self) -> None:
         self.told: dict[str, int] = {}
+        self.looks = 0
         self.problems: tuple[str, ...] = ()
 
     def use(self, link: Link) -> None:
@@ -37,9 +39,35 @@ class FakeNeighbourhood:
         """Sessions are taken there."""
         self.told[str(link.address)] = tcp_port
 
+    def take_back(self, link: Link) -> None:
+        """The usual UDP port may be free again."""
+        self.looks += 1
+
     def drop(self, link: Link) -> Deferred[None]:
         """One less."""
         del self.told[str(link.address)]
+        return succeed(None)
+
+
+class FakeDiscovery:
+    """What is heard of by announcements: the links in use, and what was sent to us alone."""
+
+    def __init__(self) -> None:
+        self.links: list[str] = []
+        self.heard: list[tuple[bytes, str]] = []
+
+    def hear(self, datagram: bytes, source: str) -> bool:
+        """Something was sent to an own address."""
+        self.heard.append((datagram, source))
+        return False
+
+    def use(self, link: Link) -> None:
+        """One more."""
+        self.links.append(str(link.address))
+
+    def drop(self, link: Link) -> Deferred[None]:
+        """One less."""
+        self.links.remove(str(link.address))
         return succeed(None)
 
 
@@ -49,7 +77,7 @@ class ListeningTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.interfaces: list[Interface] = [LAN]
-        self.heard: list[tuple[bytes, str]] = []
+        self.discovery = FakeDiscovery()
         self.announcer = Announcer(
             self.reactor, 60.0, lambda: [("forest_1",)], lambda: WALL_START, Random(5)
         )
@@ -61,13 +89,9 @@ class ListeningTestCase(SynchronousTestCase):
             lambda: self.interfaces,
             self.uploader,
             self.announcer,
-            self.hear,
+            self.discovery,
             self.neighbourhood,
         )
-
-    def hear(self, datagram: bytes, source: str) -> bool:
-        self.heard.append((datagram, source))
-        return False
 
     def start(self) -> None:
         self.listening.startService()
@@ -109,7 +133,7 @@ class SocketTests(ListeningTestCase):
         """To the one gate that judges every datagram."""
         self.start()
         self.reactor.udp_ports[0].hear(b"data", "198.18.0.9")
-        self.assertEqual(self.heard, [(b"data", "198.18.0.9")])
+        self.assertEqual(self.discovery.heard, [(b"data", "198.18.0.9")])
 
     def test_stopping(self) -> None:
         """Every socket is closed, no timer is left."""
@@ -157,6 +181,7 @@ class InterfaceTests(ListeningTestCase):
         self.refresh()
         self.assertEqual(self.tcp(), [("192.168.7.5", 5000)])
         self.assertEqual(self.udp(), [("192.168.7.5", 5001)])
+        self.assertEqual(self.discovery.links, ["192.168.7.5"])
         self.assertFalse(self.listening.is_own(IPv4Address("198.18.0.5")))
 
     def test_a_changed_address(self) -> None:
@@ -237,6 +262,47 @@ class TakenPortTests(ListeningTestCase):
         self.reactor.advance(1.0)
         self.assertTrue(self.announcer.announcing)
         self.assertTrue(self.reactor.udp_ports[1].sent)
+
+
+class TakenUdpPortTests(ListeningTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = self.reactor.listenUDP(5001, DatagramProtocol(), interface="198.18.0.5")
+        self.start()
+        self.reactor.advance(1.0)
+
+    def test_a_free_one_is_used(self) -> None:
+        """Classic peers do not look where an announcement comes from."""
+        mine = self.reactor.udp_ports[-1]
+        self.assertNotEqual(mine.port, 5001)
+        self.assertEqual({port for *_, port in mine.sent}, {5001})
+        self.assertEqual(self.listening.problems, ())
+
+    def test_taken_back_when_it_is_free(self) -> None:
+        """Both UDP ports are looked at again and again."""
+        self.refresh()
+        self.assertEqual(self.neighbourhood.looks, 1)
+        self.assertNotIn(5001, [port.port for port in self.reactor.udp_ports[1:]])
+        self.other.stopListening()
+        self.refresh()
+        self.reactor.advance(60.0)
+        (mine,) = self.reactor.udp_ports
+        self.assertEqual((mine.interface, mine.port), ("198.18.0.5", 5001))
+        self.assertTrue(mine.sent)
+
+
+class SourceTests(ListeningTestCase):
+    def test_what_is_no_machine(self) -> None:
+        """Nothing is ever answered to the address of all: the network's, or the broadcast one."""
+        self.interfaces.append(interface("127.0.0.1/8", "lo", None))
+        addresses = (IPv4Address("198.18.0.5"), IPv4Address("127.0.5.1"))
+        self.listening._settings = replace(self.listening._settings, addresses=addresses)
+        self.start()
+        for text in ("198.18.0.255", "198.18.0.0", "127.255.255.255", "127.0.0.0"):
+            self.assertFalse(self.listening.is_local(IPv4Address(text)), text)
+        for text in ("255.255.255.255", "0.0.0.0", "224.0.0.1"):
+            self.assertFalse(self.listening.is_local(IPv4Address(text)), text)
+        self.assertTrue(self.listening.is_local(IPv4Address("127.0.5.2")))
 
 
 class NoPortAtAllTests(ListeningTestCase):

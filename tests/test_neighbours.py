@@ -202,7 +202,7 @@ class TimeTests(NeighboursTestCase):
         self.prove(nonce="9" * 32)
         asked = [(t, self.neighbours.due(NOW + t)) for t in range(90)]
         self.assertEqual([t for t, due in asked if due], [45, 60, 75])
-        self.assertEqual(asked[45][1], (Question(at(A), 5000, "9" * 32),))
+        self.assertEqual(asked[45][1], (Question(at(A), 5000, "9" * 32, apart=False),))
         self.hear(now=NOW + 80)
         self.assertEqual(self.neighbours.due(NOW + 124), ())
 
@@ -216,7 +216,9 @@ class TimeTests(NeighboursTestCase):
         self.prove(nonce="9" * 32)
         self.hear(nonce="8" * 32)
         self.prove()
-        self.assertEqual(self.neighbours.question(at(A)), Question(at(A), 5000, "9" * 32))
+        self.assertEqual(
+            self.neighbours.question(at(A)), Question(at(A), 5000, "9" * 32, apart=False)
+        )
         self.assertIsNone(self.neighbours.question(at(B)))
 
     def test_what_carries_our_nonce(self) -> None:

@@ -68,7 +68,7 @@ class NodeTestCase(SynchronousTestCase):
         return port
 
     def hear(self, source: str, *names: str) -> None:
-        self.udp("").hear(json.dumps({"chunks": names}).encode(), source)
+        self.udp("198.18.0.255").hear(json.dumps({"chunks": names}).encode(), source)
 
     def contents(self) -> tuple[ContentStatus, ...]:
         asked = self.node.contents()
@@ -89,7 +89,10 @@ class LifeTests(NodeTestCase):
         self.file("forest.png")
         self.start()
         self.reactor.advance(0.2)
-        self.assertEqual({port.interface for port in self.reactor.udp_ports}, {"", "198.18.0.1"})
+        self.assertEqual(
+            {port.interface for port in self.reactor.udp_ports},
+            {"198.18.0.255", "255.255.255.255", "198.18.0.1"},
+        )
         self.assertEqual([port.getHost().port for port in self.reactor.tcp_ports], [5000])
         self.assertIn(b"forest_5", self.udp("198.18.0.1").sent[0][0])
         said = [event["log_format"].format(**event) for event in log if "log_format" in event]
@@ -199,7 +202,7 @@ class AskingTests(NodeTestCase):
         self.start()
         self.reactor.advance(0.2)
         self.hear(A, "bee_1")
-        self.udp("").hear(b"junk", A)
+        self.udp("198.18.0.255").hear(b"junk", A)
         status = self.node.node_status()
         self.assertEqual(
             (status.addresses, status.broadcasts), (("198.18.0.1",), ("198.18.0.255",))

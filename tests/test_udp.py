@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet import error
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.udp import MAX_DATAGRAM_BYTES, ReopeningDatagramProtocol
+from peershare.udp import MAX_DATAGRAM_BYTES, OwnSocket, ReopeningDatagramProtocol
 from tests.fakes import FakeReactor, FakeUdpPort
 
 HERE = ("198.18.0.1", 5001)
@@ -135,3 +136,60 @@ class RestingTests(UdpTestCase):
         self.reactor.advance(5.0)
         self.protocol.let_go(5.0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class OwnSocketTests(SynchronousTestCase):
+    """The socket of an own address: nobody else can have it."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.first, self.second = OwnSocket(self.reactor, *HERE), OwnSocket(self.reactor, *HERE)
+
+    def test_alone(self) -> None:
+        """It has its port; a second one takes a free port, and both broadcast."""
+        self.first.open()
+        self.second.open()
+        self.assertEqual(self.first.bound_port, 5001)
+        self.assertNotIn(self.second.bound_port, (0, 5001))
+        self.assertEqual([port.shared for port in self.reactor.udp_ports], [False, False])
+        self.assertTrue(all(port.broadcast_allowed for port in self.reactor.udp_ports))
+        self.assertEqual({port.maxThroughput for port in self.reactor.udp_ports}, {65_536})
+
+    def test_taken_back(self) -> None:
+        """Once the first has gone, the second has the port, and no socket is left over."""
+        self.first.open()
+        self.second.open()
+        self.assertFalse(self.second.take_back())
+        self.assertTrue(self.second.listening)
+        self.successResultOf(self.first.close())
+        self.assertTrue(self.second.take_back())
+        (port,) = self.reactor.udp_ports
+        self.assertEqual((port.port, self.second.bound_port), (5001, 5001))
+        self.assertIs(self.second.transport, port)
+        self.assertFalse(self.second.take_back())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_broken_down_after_that(self) -> None:
+        """It comes back as any other does."""
+        self.first.open()
+        self.second.open()
+        self.successResultOf(self.first.close())
+        self.second.take_back()
+        self.reactor.udp_ports[0].break_down()
+        self.assertFalse(self.second.listening)
+        self.reactor.run_until(lambda: self.second.listening, 10.0)
+        self.successResultOf(self.second.close())
+        self.assertEqual(self.reactor.udp_ports, [])
+
+    def test_another_error(self) -> None:
+        """An address that is not there is waited for, not given another port."""
+        self.patch(self.reactor, "_check", self.no_such_address)
+        self.first.open()
+        self.assertFalse(self.first.listening)
+        del self.reactor._check
+        self.reactor.run_until(lambda: self.first.listening, 10.0)
+        self.assertEqual(self.first.bound_port, 5001)
+
+    def no_such_address(self, interface: str, port: int) -> None:
+        gone = OSError(99, "Cannot assign requested address")
+        raise error.CannotListenError(interface, port, gone)

@@ -50,7 +50,7 @@ class NativePeer:
         self._closed = threading.Event()
         self._server = socket.create_server((self.address, self.port), backlog=64)
         self._own = self._listen(self.address)
-        self._everybody = self._listen("")
+        self._everybody = self._listen(BROADCAST)
         self._threads = [threading.Thread(target=run) for run in (self._accept, self._hear)]
         for thread in self._threads:
             thread.daemon = True

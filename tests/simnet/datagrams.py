@@ -13,6 +13,7 @@ from tests.simnet.network import LAN, Host
 from tests.simnet.sockets import SimSocket, failed
 
 _BROADCASTS = (str(LAN.broadcast_address), "255.255.255.255")
+_ALL = "0.0.0.0"
 _BUFFER_BYTES = 212_992
 _MAX_BYTES = 65_507
 
@@ -29,10 +30,21 @@ class DatagramSocket(SimSocket):
         self._inbox_bytes = 0
 
     def bind(self, address: tuple[str, int]) -> None:
-        """Choose address and port; several may have the same.  Raises OSError."""
-        self.check_own(address[0])
-        self.local = (address[0] or "0.0.0.0", address[1] or self.host.free_port())
+        """Choose address and port; several may have the same if all allow it.  Raises OSError."""
+        if address[0] not in _BROADCASTS:
+            self.check_own(address[0])
+        local = (address[0] or _ALL, address[1] or self.host.free_port())
+        for other in self.host.datagrams:
+            overlap = local[0] == other.local[0] or _ALL in (local[0], other.local[0])
+            if other.local[1] == local[1] and overlap and not (self.reuse and other.reuse):
+                raise failed(errno.EADDRINUSE)
+        self.local = local
         self.host.datagrams[self] = None
+
+    @property
+    def reuse(self) -> bool:
+        """Whether another that allows it may have the same address and port."""
+        return bool(self.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> int:
         """Send.  Raises OSError."""
@@ -145,10 +157,10 @@ class Datagram:
         local = "{}:{}".format(*self._source)
         sockets = [each for each in host.datagrams if each.local[1] == port]
         if address in _BROADCASTS:
-            sockets = [each for each in sockets if each.local[0] == "0.0.0.0"]
+            sockets = [each for each in sockets if each.local[0] in (address, _ALL)]
         else:
             own = [each for each in sockets if each.local[0] == address]
-            sockets = (own or sockets)[-1:]
+            sockets = (own or [each for each in sockets if each.local[0] == _ALL])[-1:]
         if sockets:
             what = f"{local} > {host.address}:{port}"
             self._network.note("datagram", what, self._data)

@@ -8,6 +8,7 @@ Not for: anything that needs threads, processes, names or a second network.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,9 @@ class SimDatagramPort(udp.MulticastPort):
 
     def createInternetSocket(self) -> Any:
         """Twisted: the socket to bind."""
-        return DatagramSocket(self.reactor.host)
+        opened = DatagramSocket(self.reactor.host)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.listenMultiple))
+        return opened
 
 
 class Watch:

@@ -135,6 +135,8 @@ def beacons() -> None:
         {"ask": True, "nonce": "00112233445566778899aabbccddeeff"},
         {"nonce": "ffeeddccbbaa99887766554433221100", "echo": "00112233445566778899aabbccddeeff"},
         {"bye": True},
+        {"bye": True, "echo": "00112233445566778899aabbccddeeff", "udp": 5_000},
+        {"port": 40_000, "udp": 40_001},
         {"port": 65_535, "count": 100_000, "interval": 86_400, "catalogue": "ab" * 32},
     ]
     sent = [_beacon(Beacon(**{**_fields(base), **more})) for more in fields]
@@ -156,13 +158,15 @@ def beacons() -> None:
                 (f'"peer":"{PEER}",', ""),
                 ('"ask":false', '"ask":0'),
                 ('"nonce":""', '"nonce":"0"'),
+                ('"udp":0', '"udp":65536'),
                 (f'"peer":"{PEER}"', '"peer":"\\ud800"'),
                 ("}", ""),
             )
         ),
         '{"x":' + "[" * 1_000,
     ]
-    heard = [{"datagram": newer, "beacon": _fields(base)}]
+    before = whole.replace(',"udp":0', "").ljust(beacon.BEACON_BYTES)
+    heard = [{"datagram": text, "beacon": _fields(base)} for text in (newer, before)]
     write("beacons.json", {"sent": sent, "heard": heard, "refused": refused})
 
 

@@ -18,8 +18,13 @@ from twisted.internet.task import deferLater
 
 from peershare.doctor.evidence import Arrivals, Peer
 from peershare.doctor.judging.interfaces import reachable
-from peershare.doctor.probing.holders import look_at_port
-from peershare.doctor.probing.sockets import RandomBytes, Socket, beacon_of, link_to
+from peershare.doctor.probing.sockets import (
+    RandomBytes,
+    Socket,
+    beacon_of,
+    heard_on,
+    link_to,
+)
 from peershare.errors import PeerError
 from peershare.links import Link
 from peershare.settings import Settings
@@ -79,26 +84,26 @@ class Asking:
 
     async def listen(self, seconds: float) -> Arrivals:
         """Ask, and hear for so many seconds."""
-        ears = [(Socket(self._reactor, self._hear_beacon), self._settings.beacon_port)]
-        if self._settings.classic:
-            ear = Socket(self._reactor, self._hear_announcement)
-            ears.append((ear, self._settings.classic_udp_port))
-        port = self._settings.beacon_port
-        # answers are to come in by the port that a firewall is opened for; but if somebody else
-        # has it, he would lose what is sent to him alone
-        free = look_at_port("udp", port).free
+        port, ears, deaf = self._settings.beacon_port, list[Socket](), list[str]()
         try:
-            deaf = [ear.open_ear(number) for ear, number in ears]
+            for address in heard_on(self._links):
+                ears.append(Socket(self._reactor, self._hear_beacon))
+                deaf.append(ears[-1].open_ear(port, address))
+                if self._settings.classic:
+                    ears.append(Socket(self._reactor, self._hear_announcement))
+                    deaf.append(ears[-1].open_ear(self._settings.classic_udp_port, address))
             for link in self._links:
-                self._mouths[link] = Socket(self._reactor, self._hear_beacon)
-                deaf.append(self._mouths[link].open_mouth(link.address, port if free else 0))
+                mouth = self._mouths[link] = Socket(self._reactor, self._hear_beacon)
+                # answers are to come in by the port that a firewall is opened for, if it is free
+                if mouth.open_mouth(link.address, port):
+                    deaf.append(mouth.open_mouth(link.address))
             self._broadcast(ask=True)
             self._again.set(_ASK_AGAIN_SECONDS, self._ask_again)
             await deferLater(self._reactor, seconds)
         finally:
             self._again.clear()
             self._broadcast(bye=True)
-            sockets = (*(ear for ear, _ in ears), *self._mouths.values())
+            sockets = (*ears, *self._mouths.values())
             await DeferredList([socket.close() for socket in sockets])
         now = self._reactor.seconds()
         return Arrivals(

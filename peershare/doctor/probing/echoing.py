@@ -6,8 +6,9 @@ Not for: what it means if it is lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet.defer import DeferredList
@@ -15,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from peershare.doctor.evidence import Echo
 from peershare.doctor.judging.interfaces import reachable
-from peershare.doctor.probing.sockets import RandomBytes, Socket, beacon_of
+from peershare.doctor.probing.sockets import RandomBytes, Socket, beacon_of, heard_on
 from peershare.errors import PeerError
 from peershare.links import Link
 from peershare.wire.beacon import decode, encode
@@ -33,7 +34,7 @@ class Echoes:
         self._links = links
         self._port = port
         self._random = random
-        self._ear = Socket(reactor, self._heard)
+        self._ears: list[Socket] = []
         self._mouths: list[Socket] = []
         self._echoes: dict[str, Echo] = {}  # by the instance that the datagram names
         self._sends: dict[str, tuple[Socket, bytes]] = {}
@@ -41,24 +42,27 @@ class Echoes:
     async def listen(self) -> tuple[Echo, ...]:
         """Send, wait at most a second, and tell what came back."""
         try:
-            deaf = self._ear.open_ear(self._port)
+            deaf = {}
+            for address in heard_on(self._links):
+                self._ears.append(Socket(self._reactor, self._heard))
+                deaf[address] = self._ears[-1].open_ear(self._port, address)
             for link in self._links:
                 self._prepare(link, deaf)
             for seconds in TRY_SECONDS:
                 if self._send_open():
                     await deferLater(self._reactor, seconds)
         finally:
-            sockets = (self._ear, *self._mouths)
+            sockets = (*self._ears, *self._mouths)
             await DeferredList([socket.close() for socket in sockets])
         return tuple(self._echoes.values())
 
-    def _prepare(self, link: Link, deaf: str) -> None:
+    def _prepare(self, link: Link, deaf: Mapping[IPv4Address, str]) -> None:
         mouth = Socket(self._reactor, self._heard)
         self._mouths.append(mouth)
         mute = mouth.open_mouth(link.address)
         self._add(link, mouth, str(link.address), mute, broadcast=False)
         for address in reachable(link):
-            self._add(link, mouth, str(address), mute or deaf, broadcast=True)
+            self._add(link, mouth, str(address), mute or deaf.get(address, ""), broadcast=True)
 
     def _add(
         self, link: Link, mouth: Socket, target: str, problem: str, *, broadcast: bool

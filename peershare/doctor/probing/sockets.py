@@ -6,7 +6,7 @@ Not for: when they are sent (`echoing`, `asking`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -48,24 +48,24 @@ class Socket(DatagramProtocol):
         self._hear = hear
         self.port = 0
 
-    def open_ear(self, port: int) -> str:
-        """Hear what is broadcast to a port, beside whoever else does; why not, or ""."""
-        return self._open(port, "")
+    def open_ear(self, port: int, broadcast: IPv4Address) -> str:
+        """Hear what is broadcast to an address and port, beside others; why not, or ""."""
+        return self._open(port, str(broadcast), shared=True)
 
     def open_mouth(self, address: IPv4Address, port: int = 0) -> str:
         """Send from an own address, and hear what is sent there; why not, or "".
 
-        Port 0 is one that nobody else has.
+        Nobody else has that port; 0 is a free one.
         """
-        problem = self._open(port, str(address))
+        problem = self._open(port, str(address), shared=False)
         if not problem:
             transport: Any = self.transport
             transport.setBroadcastAllowed(True)
         return problem
 
-    def _open(self, port: int, interface: str) -> str:
-        listen: Any = self._reactor.listenMulticast if port else self._reactor.listenUDP
-        more = {"listenMultiple": True} if port else {}
+    def _open(self, port: int, interface: str, *, shared: bool) -> str:
+        listen: Any = self._reactor.listenMulticast if shared else self._reactor.listenUDP
+        more = {"listenMultiple": True} if shared else {}
         try:
             opened = listen(
                 port, self, interface=interface, maxPacketSize=MAX_DATAGRAM_BYTES, **more
@@ -103,6 +103,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(inner, int):
         return os.strerror(inner)
     return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+
+
+def heard_on(links: Iterable[Link]) -> tuple[IPv4Address, ...]:
+    """The broadcast addresses of these links."""
+    return tuple(dict.fromkeys(address for link in links for address in link.heard))
 
 
 def link_to(links: tuple[Link, ...], address: str) -> Link | None:
