@@ -21,10 +21,14 @@ from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest, digest
 from peershare.errors import LASTING, StorageError
 from peershare.library.files import (
-    move_without_overwriting,
-    place_at_free_name,
+    Name,
+    OpenFolder,
+    Placed,
+    copy_bytes,
+    give_name,
+    name_file,
+    set_mode,
     storage_errors,
-    sync_folder,
 )
 from peershare.library.hashing import hash_range
 
@@ -69,22 +73,49 @@ class PartFile:
         self.path = folder / PART_FOLDER / name
         self.final: Path | None = None  # where it lies once it has its final name
         self._abandoned = False
-        parent = self.path.parent
+        self._descriptor = -1
         with storage_errors(folder, "write into this folder"):
             make_destination(folder)
-            parent.mkdir(mode=0o700, exist_ok=True)
-            if not stat.S_ISDIR(parent.lstat().st_mode):
-                raise _in_the_way(parent, "folder")
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o600)
+            self._folder = OpenFolder(folder)
         try:
-            with storage_errors(self.path, "look at"):
-                if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-                    raise _in_the_way(self.path, "file")
-            self._claim()
+            with storage_errors(folder, "write into this folder"):
+                self._open(name)
         except BaseException:
             self.close()
             raise
+
+    def _open(self, name: str) -> None:
+        """Open or make it, without following links.  Raises `StorageError`, `OSError`."""
+        with suppress(FileExistsError):
+            os.mkdir(PART_FOLDER, 0o700, dir_fd=self._folder.descriptor)
+        try:
+            private = OpenFolder(Path(PART_FOLDER), self._folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            text = f"{self.path.parent}: this is in the way, a folder is needed here"
+            raise StorageError(text) from None  # waited for, as somebody may take it away
+        with private:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(name, flags, 0o600, dir_fd=private.descriptor)
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                text = f"{self.path}: this is in the way, a file is needed here"
+                raise StorageError(text, lasting=True)
+            self._claim()
+            if not status.st_size:
+                self._try_to_name(private)
+            self._has_other_names = os.fstat(self._descriptor).st_nlink > 1
+
+    def _try_to_name(self, private: OpenFolder) -> None:
+        """Raise `OSError` where nothing could get its final name, before a byte is fetched."""
+        own, other = Name(private, self.path.name), Name(private, f"{self.path.name}~")
+        with suppress(FileExistsError):  # left by a run that was killed right there
+            give_name(self._descriptor, private, other.name, own)
+        if private.leads_to(own.name, self._descriptor):
+            private.unlink(other.name, self._descriptor)
+        elif private.leads_to(other.name, self._descriptor):
+            give_name(self._descriptor, private, own.name, other)
 
     def _claim(self) -> None:
         """Nobody else may write into it: two nodes can have one destination, and the same ids."""
@@ -117,12 +148,45 @@ class PartFile:
 
     def close(self) -> None:
         """Close it and leave it there; may be called twice."""
+        self._folder.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
+    def leave_other_names(self) -> None:
+        """Before it is written to: a file that has another name, too, is a user's.
+
+        So it is left by a run that was killed right after it gave the final name.  What is
+        missing goes into a copy.  Raises `StorageError`.
+        """
+        if not self._has_other_names:
+            return
+        with (
+            storage_errors(self.path, "copy"),
+            OpenFolder(Path(PART_FOLDER), self._folder) as private,
+        ):
+            before, copied = self._descriptor, f"{self.path.name}~"
+            with suppress(FileNotFoundError):
+                os.unlink(copied, dir_fd=private.descriptor)
+            copy = private.create(copied)
+            try:
+                copy_bytes(before, copy)
+                os.replace(
+                    copied,
+                    self.path.name,
+                    src_dir_fd=private.descriptor,
+                    dst_dir_fd=private.descriptor,
+                )
+                os.dup2(copy, before, inheritable=False)  # others know it by its number
+            finally:
+                os.close(copy)
+        self._has_other_names = False
+        self._claim()
+
     def write_at(self, data: bytes | memoryview | PipedBytes, offset: int) -> None:
         """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
+        if self._has_other_names:
+            self.leave_other_names()
         if isinstance(data, PipedBytes):
             self._empty_pipe(data, offset)
             return
@@ -163,6 +227,7 @@ class PartFile:
 
     def truncate(self) -> None:
         """Give all its room back to the disk.  Raises `StorageError`."""
+        self.leave_other_names()
         with storage_errors(self.path, "cut off"):
             os.ftruncate(self._descriptor, 0)
 
@@ -246,24 +311,64 @@ class PartFile:
     def finish(self, wanted: str, size: int) -> Path:
         """Worker: cut to `size`, make durable, give it its final name; return the final path.
 
-        Order: data, fsync, rename, fsync of the folder.  Nothing is overwritten; where an equal
-        file lies there already, that is the final file.  What fails after the rename leaves
-        `final` set, and is done when this is called again.
+        Order: data, fsync, name, fsync of the folder.  Nothing is overwritten; where an equal
+        file lies there already, that is the final file.  Only what is open here gets the name,
+        in the folder that was opened, wherever that is by now.  What fails after it has the name
+        leaves `final` set, and is done when this is called again.
         """
         with storage_errors(self.path, "finish"):
-            if self.final is None:
-                os.ftruncate(self._descriptor, size)
-                os.fchmod(self._descriptor, FINAL_MODE)
-                os.fsync(self._descriptor)
-                self.final = place_at_free_name(
-                    self.folder, wanted, self.path, move_without_overwriting
-                )
-            self.path.unlink(missing_ok=True)
-            with suppress(OSError):
-                self.path.parent.rmdir()  # unless other downloads are in it
-            sync_folder(self.folder)
+            folder = self._destination()
+            with OpenFolder(Path(PART_FOLDER), folder) as private:
+                own = Name(private, self.path.name)
+                if self.final is None:
+                    if self.size != size:
+                        self.leave_other_names()
+                        os.ftruncate(self._descriptor, size)
+                    set_mode(self._descriptor, FINAL_MODE)
+                    os.fsync(self._descriptor)
+                    path = folder.path
+                    self.final = path / self._named(folder, wanted, own).name
+                private.unlink(own.name, self._descriptor)
+            with suppress(OSError):  # unless other downloads are in it
+                os.rmdir(PART_FOLDER, dir_fd=folder.descriptor)
+            folder.sync()
         self.close()
         return self.final
+
+    def _named(self, folder: OpenFolder, wanted: str, own: Name) -> Placed:
+        """Give it its name; where that takes a copy there may be no room for it."""
+        try:
+            return name_file(folder, wanted, self._descriptor, own)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._write_error(error, self.size) from None
+            raise
+
+    def _destination(self) -> OpenFolder:
+        """The folder that was opened; where it has been removed, one is made anew.
+
+        Raises `OSError`.
+        """
+        if self._folder.removed:
+            make_destination(self.folder)
+            before, self._folder = self._folder, OpenFolder(self.folder)
+            before.close()
+        with suppress(FileExistsError):
+            os.mkdir(PART_FOLDER, 0o700, dir_fd=self._folder.descriptor)
+        return self._folder
+
+    def rename(self, name: str) -> None:
+        """Worker: call it otherwise in its folder, for good.  Raises `StorageError`."""
+        with (
+            storage_errors(self.path, "rename"),
+            OpenFolder(Path(PART_FOLDER), self._folder) as private,
+        ):
+            own = Name(private, self.path.name)
+            give_name(self._descriptor, private, name, own)
+            private.unlink(own.name, self._descriptor)
+            self.path = self.path.with_name(name)
+            private.sync()
+            self._folder.sync()
 
     def _write_error(self, error: OSError, length: int) -> StorageError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -320,8 +425,3 @@ def check_destination(folder: Path) -> None:
     except StorageError as error:
         if error.lasting:
             raise
-
-
-def _in_the_way(path: Path, needed: str) -> StorageError:
-    text = f"{path}: this is in the way, a {needed} is needed here"
-    return StorageError(text, lasting=True)

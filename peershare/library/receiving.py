@@ -7,22 +7,21 @@ or a free one beside it: nothing is ever overwritten.  Not for: where the bytes 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from peershare.content.names import safe_file_name
 from peershare.errors import StorageError
-from peershare.library.files import (
-    move_without_overwriting,
-    place_at_free_name,
-    storage_errors,
-    sync_folder,
-)
+from peershare.library.files import COPY_NAME, OpenFolder, name_file, set_mode, storage_errors
 from peershare.library.parts import FINAL_MODE, PART_FOLDER
-from peershare.library.sharing import TEMPORARY, Shared, private_folder
+from peershare.library.sharing import (
+    TEMPORARY,
+    Shared,
+    check_room,
+    make_temporary,
+    private_folder,
+)
 
 
 class ReceivedFile:
@@ -39,16 +38,18 @@ class ReceivedFile:
         self._share = share
         self._using = threading.Lock()
         self._unwanted = False
-        with storage_errors(share, "write into the share folder"):
-            parent = private_folder(share)
-            room = shutil.disk_usage(parent).free
-            if size is not None and size > room:
-                missing = size - room
-                raise StorageError(
-                    f"{share}: the disk is full: {missing} bytes more are needed", missing
-                )
-            self._descriptor, temporary = tempfile.mkstemp(dir=parent, suffix=TEMPORARY[1])
-        self._temporary = Path(temporary)
+        self._descriptor = -1
+        self._open: ExitStack = ExitStack()  # of folders
+        try:
+            with storage_errors(share, "write into the share folder"):
+                self._folder = self._open.enter_context(OpenFolder(share))
+                private = self._open.enter_context(private_folder(self._folder))
+                if size is not None:
+                    check_room(private, size)
+                self._descriptor, self._own = make_temporary(private, TEMPORARY[1])
+        except BaseException:
+            self._open.close()
+            raise
 
     def write(self, data: bytes) -> None:
         """Take the next bytes.  Raises `StorageError`: then nothing is kept."""
@@ -87,14 +88,12 @@ class ReceivedFile:
                 f"{self.name}: {self.received} bytes came of the {self.size} that were said"
             )
         with storage_errors(self._share, "write into the share folder"):
-            os.fchmod(self._descriptor, FINAL_MODE)
+            set_mode(self._descriptor, FINAL_MODE)
             os.fsync(self._descriptor)
-            before = {path.name for path in self._share.iterdir()}
-            path = place_at_free_name(
-                self._share, self.name, self._temporary, move_without_overwriting
-            )
-            sync_folder(self._share)
-        return Shared(path, "already there" if path.name in before else "received")
+            placed = name_file(self._folder, self.name, self._descriptor, self._own)
+            self._folder.sync()
+            path = self._folder.path / placed.name
+        return Shared(path, "already there" if placed.before else "received")
 
     def abort(self) -> None:
         """Keep nothing that has not got its name; may be called at any time."""
@@ -104,11 +103,13 @@ class ReceivedFile:
     def _let_go(self) -> None:
         """Close it if it is unwanted; whoever uses it right now does so afterwards."""
         if self._unwanted and self._using.acquire(blocking=False):
-            with suppress(OSError):
-                descriptor, self._descriptor = self._descriptor, -1
-                if descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                with suppress(OSError):  # the next start sweeps it
+                    self._own.folder.unlink(self._own.name, descriptor)
+                with suppress(OSError):
                     os.close(descriptor)
-                    self._temporary.unlink(missing_ok=True)
+                self._open.close()
             self._using.release()
 
 
@@ -119,8 +120,10 @@ def sweep(share: Path, before: float) -> None:
     """
     left: list[Path] = []
     with suppress(OSError):  # the next start does it
-        left += (share / PART_FOLDER).glob("*")
+        for suffix in TEMPORARY:
+            left += (share / PART_FOLDER).glob(f"*{suffix}")
+        left += share.glob(COPY_NAME.format("*"))
     for path in left:
         with suppress(OSError):
-            if path.suffix in TEMPORARY and path.lstat().st_mtime < before:
+            if path.lstat().st_mtime < before:
                 path.unlink()

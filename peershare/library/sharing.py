@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-import stat
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,10 +18,18 @@ from msgspec import Struct
 from peershare.content.names import check_file_name
 from peershare.errors import BadPathError, StorageError
 from peershare.library.files import (
+    NO_LINKS,
+    AstrayError,
     Identity,
-    move_without_overwriting,
+    Name,
+    OpenFolder,
+    Placed,
+    copy_bytes,
+    link_descriptor,
+    name_file,
     open_regular,
     place_at_free_name,
+    set_mode,
     storage_errors,
 )
 from peershare.library.parts import PART_FOLDER
@@ -30,7 +37,6 @@ from peershare.status import ShareMode
 
 # What a file is called until it has its name: on its way from here, and from elsewhere.
 TEMPORARY = (".copy", ".received")
-_COPY_BYTES = 1 << 20
 _NOT_THE_PATH = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
@@ -61,10 +67,13 @@ def share_file(
         name = check_file_name(source.name)
         if source.parent == share.resolve():
             return Shared(share / source.name, "already there")
-        with storage_errors(share, "write into the share folder"):
-            before = {path.name for path in share.iterdir()}
-        path, done = _place(source, descriptor, share, name, ended, how)
-        return Shared(path, "already there" if path.name in before else done)
+        with (
+            storage_errors(share, "write into the share folder"),
+            OpenFolder(share) as folder,
+        ):
+            placed, done = _place(source, descriptor, folder, name, ended, how)
+            folder.sync()
+            return Shared(folder.path / placed.name, "already there" if placed.before else done)
     finally:
         os.close(descriptor)
 
@@ -82,62 +91,74 @@ def _named_by_user(source: Path) -> Iterator[None]:
 def _place(
     source: Path,
     descriptor: int,
-    share: Path,
+    folder: OpenFolder,
     name: str,
     ended: Callable[[], bool],
     how: ShareMode,
-) -> tuple[Path, str]:
-    """Link or copy it; where it is now, and which of the two was done."""
+) -> tuple[Placed, str]:
+    """Link or copy it; what it is called now, and which of the two was done."""
 
-    def link(source: Path, target: Path) -> None:
+    def link(name: str) -> None:
         """A hard link to what was opened, and to nothing that has its name by now."""
-        os.link(source, target, follow_symlinks=False)
-        if not os.path.samestat(target.lstat(), os.fstat(descriptor)):
-            target.unlink()
-            raise OSError(errno.ESTALE, "it was replaced meanwhile", str(source))
+        link_descriptor(descriptor, folder, name)
 
     if how is not ShareMode.COPY:
         doing = "link into the share folder (it can be copied instead)"
         try:
-            with storage_errors(source, doing):
-                return place_at_free_name(share, name, source, link), "linked"
-        except StorageError:
-            if how is ShareMode.LINK:
-                raise
-    with storage_errors(share, "write into the share folder"):
-        return _copy(source, descriptor, share, name, ended), "copied"
+            return place_at_free_name(folder, name, descriptor, link), "linked"
+        except OSError as error:
+            needs_copy = isinstance(error, AstrayError) or error.errno in NO_LINKS
+            if how is ShareMode.LINK or not needs_copy:
+                with storage_errors(source, doing):
+                    raise
+    return _copy(source, descriptor, folder, name, ended), "copied"
 
 
-def private_folder(share: Path) -> Path:
+def private_folder(share: OpenFolder) -> OpenFolder:
     """The unscanned folder inside the share folder, made where it is missing.  Raises `OSError`."""
-    parent = share / PART_FOLDER
-    parent.mkdir(mode=0o700, exist_ok=True)
-    if not stat.S_ISDIR(parent.lstat().st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "a folder is needed here", str(parent))
-    return parent
+    with suppress(FileExistsError):
+        os.mkdir(PART_FOLDER, 0o700, dir_fd=share.descriptor)
+    return OpenFolder(Path(PART_FOLDER), share)
 
 
-def _copy(source: Path, descriptor: int, share: Path, name: str, ended: Callable[[], bool]) -> Path:
+def check_room(folder: OpenFolder, size: int) -> None:
+    """Raise `StorageError` if there is no room for so many bytes there; `OSError`."""
+    room = shutil.disk_usage(folder.descriptor).free
+    if size > room:
+        missing = size - room
+        raise StorageError(
+            f"{folder.path}: the disk is full: {missing} bytes more are needed", missing
+        )
+
+
+def make_temporary(private: OpenFolder, suffix: str) -> tuple[int, Name]:
+    """A new file, open for writing, and its name until it has a final one.  Raises `OSError`."""
+    own = Name(private, f"{secrets.token_hex(8)}{suffix}")
+    return private.create(own.name), own
+
+
+def _copy(
+    source: Path, descriptor: int, folder: OpenFolder, name: str, ended: Callable[[], bool]
+) -> Placed:
     """Copy by way of the unscanned folder, so that no half file is ever offered."""
-    parent = private_folder(share)
+
+    def check() -> None:
+        if ended():
+            raise StorageError(f"{source}: not copied, the service was stopped")
+
     status = os.fstat(descriptor)
-    room = shutil.disk_usage(parent).free
-    if status.st_size > room:
-        missing = status.st_size - room
-        raise StorageError(f"{share}: the disk is full: {missing} bytes more are needed", missing)
-    handle, temporary_name = tempfile.mkstemp(dir=parent, suffix=TEMPORARY[0])
-    temporary = Path(temporary_name)
-    try:
-        with os.fdopen(handle, "wb") as target, os.fdopen(os.dup(descriptor), "rb") as file:
-            while data := file.read(_COPY_BYTES):
-                if ended():
-                    raise StorageError(f"{source}: not copied, the service was stopped")
-                target.write(data)
-            os.fchmod(target.fileno(), status.st_mode & 0o777)
-            target.flush()
-            os.fsync(target.fileno())
-        if Identity.of(os.fstat(descriptor)) != Identity.of(status):
-            raise StorageError(f"{source}: it changed while it was copied, try again")
-        return place_at_free_name(share, name, temporary, move_without_overwriting)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with private_folder(folder) as private:
+        check_room(private, status.st_size)
+        copy, own = make_temporary(private, TEMPORARY[0])
+        try:
+            copy_bytes(descriptor, copy, check)
+            set_mode(copy, status.st_mode & 0o777)
+            os.fsync(copy)
+            if Identity.of(os.fstat(descriptor)) != Identity.of(status):
+                raise StorageError(f"{source}: it changed while it was copied, try again")
+            return name_file(folder, name, copy, own)
+        finally:
+            try:
+                private.unlink(own.name, copy)
+            finally:
+                os.close(copy)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import StorageError
-from peershare.library import parts
+from peershare.library import files, parts
 from peershare.library.parts import PartFile
 from tests.fakes import FakeDisk
 
@@ -194,9 +198,9 @@ class FinishingTests(PartTestCase):
             events.append("name")
             real_link(*arguments, **options)  # type: ignore[arg-type]
 
+        self.part.write_at(b"hello", 0)
         self.patch(os, "fsync", fsync)
         self.patch(os, "link", link)
-        self.part.write_at(b"hello", 0)
         self.part.finish("forest.png", 5)
         self.assertEqual(events, ["sync data", "name", "sync folder"])
 
@@ -230,3 +234,150 @@ class FinishingTests(PartTestCase):
         self.assertEqual([p.name for p in self.folder.iterdir()], [".peershare"])
         self.patch(os, "fsync", real)
         self.assertEqual(self.part.finish("forest.png", 5).read_bytes(), b"hello")
+
+    def test_part_replaced_by_name(self) -> None:
+        """The name is given to what was checked, and a stranger's file stays where it is."""
+        self.part.write_at(b"hello", 0)
+        self.part.path.rename(self.part.path.with_name("kept"))
+        self.part.path.write_bytes(b"older")
+        self.assertEqual(self.part.finish("forest.png", 5).read_bytes(), b"hello")
+        self.assertEqual(self.part.path.read_bytes(), b"older")
+
+    def test_folders_removed(self) -> None:
+        """The hidden folder, or the whole destination, is removed while it arrives."""
+        for folder in (self.part.path.parent, self.folder):
+            part = PartFile(self.folder, "2-bee.part")
+            part.write_at(b"hello", 0)
+            shutil.rmtree(folder)
+            final = part.finish("forest.png", 5)
+            self.assertEqual(final, self.folder / "forest.png")
+            self.assertEqual(final.read_bytes(), b"hello")
+            self.assertEqual([path.name for path in self.folder.iterdir()], ["forest.png"])
+
+    def test_folder_swapped(self) -> None:
+        """The hidden folder is replaced by somebody's with a file of the part's name in it."""
+        self.part.write_at(b"hello", 0)
+        self.part.path.parent.rename(self.folder / ".old")
+        self.part.path.parent.mkdir()
+        self.part.path.write_bytes(b"evil!")
+        self.assertEqual(self.part.finish("forest.png", 5).read_bytes(), b"hello")
+        self.assertEqual(self.part.path.read_bytes(), b"evil!")
+
+    def test_no_modes(self) -> None:
+        """On CIFS and NTFS nothing has a mode that can be changed."""
+        self.part.write_at(b"hello", 0)
+        self.patch(os, "fchmod", fail_with(errno.EPERM))
+        self.assertEqual(self.part.finish("forest.png", 5).read_bytes(), b"hello")
+
+    def test_again_after_each_error(self) -> None:
+        """Whatever call fails: no name without its bytes, and the second try ends it."""
+        for call in ("ftruncate", "fchmod", "fsync", "link", "unlink", "open", "listdir", "mkdir"):
+            for number in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EMFILE):
+                name = f"{call}-{number}.png"
+                part = PartFile(self.folder, "2-bee.part")
+                part.write_at(b"hello", 0)
+                patch = self.patch(os, call, fail_with(number))
+                with contextlib.suppress(StorageError):
+                    part.finish(name, 4)
+                patch.restore()
+                if (self.folder / name).exists():
+                    self.assertEqual((self.folder / name).read_bytes(), b"hell")
+                if part.descriptor >= 0:
+                    self.assertEqual(part.finish(name, 4), self.folder / name)
+                (self.folder / name).unlink()
+                self.assertFalse(part.path.exists())
+        self.assertEqual(list(self.folder.glob("*.png")), [])
+
+    def test_name_that_was_given_before(self) -> None:
+        """A kill right after the final name left the part's, too: it is one file, and stays."""
+        self.part.write_at(b"hello", 0)
+        self.part.close()
+        final = self.folder / "forest.png"
+        os.link(self.part.path, final)
+        again = PartFile(self.folder, "1-forest.part")
+        self.assertEqual(again.finish("forest.png", 5), final)
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["forest.png"])
+
+    def test_what_has_a_name_is_a_users(self) -> None:
+        """What is written to such a part does not change the user's file."""
+        self.part.write_at(b"hello", 0)
+        self.part.close()
+        final = self.folder / "forest.png"
+        os.link(self.part.path, final)
+        for change in (lambda part: part.write_at(b"J", 0), lambda part: part.truncate()):
+            again = PartFile(self.folder, "1-forest.part")
+            self.addCleanup(again.close)
+            change(again)
+            self.assertEqual(final.read_bytes(), b"hello")
+            self.assertIn(again.path.read_bytes(), (b"Jello", b""))
+            self.assertRaises(StorageError, PartFile, self.folder, "1-forest.part")
+            again.close()
+            again.path.unlink()
+            os.link(final, again.path)
+
+
+class BeginningTests(SynchronousTestCase):
+    """Where nothing can get a name it is said before a byte is fetched."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+
+    def refused(self) -> str:
+        with self.assertRaises(StorageError) as caught:
+            PartFile(self.folder, "1-forest.part")
+        return str(caught.exception)
+
+    def test_neither_links_nor_renames(self) -> None:
+        """The sentence says which folder, why, and what to do."""
+        before = open_files()
+        self.patch(os, "link", fail_with(errno.EPERM))
+        self.patch(files, "_exclusive_rename", lambda: (None, 0))
+        said = self.refused()
+        self.assertIn(str(self.folder), said)
+        self.assertIn("neither hard links nor a rename", said)
+        self.assertEqual(open_files(), before)
+
+    def test_one_of_them(self) -> None:
+        """Renames are enough, and leave the part where it is."""
+        self.patch(os, "link", fail_with(errno.EPERM))
+        part = PartFile(self.folder, "1-forest.part")
+        self.addCleanup(part.close)
+        self.assertEqual([path.name for path in part.path.parent.iterdir()], ["1-forest.part"])
+
+    def test_killed_while_it_was_tried(self) -> None:
+        """What that left is taken away."""
+        part = PartFile(self.folder, "1-forest.part")
+        part.close()
+        os.link(part.path, f"{part.path}~")
+        again = PartFile(self.folder, "1-forest.part")
+        self.addCleanup(again.close)
+        self.assertEqual([path.name for path in part.path.parent.iterdir()], ["1-forest.part"])
+
+    def test_no_descriptor_is_left(self) -> None:
+        """Whatever fails while it is opened: what was open is closed."""
+        for call in ("open", "mkdir", "fstat", "link", "unlink", "stat"):
+            for number in (errno.EMFILE, errno.EIO, errno.EROFS):
+                before = open_files()
+                patch = self.patch(os, call, fail_with(number, getattr(os, call), 2))
+                with contextlib.suppress(StorageError):
+                    PartFile(self.folder, f"{call}.part").close()
+                patch.restore()
+                self.assertEqual(open_files(), before, call)
+
+
+def open_files() -> int:
+    """How many descriptors are open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def fail_with(number: int, real: Any = None, good: int = 0) -> Callable[..., Any]:
+    """A function of `os` that fails, after `good` calls of the real one."""
+    left = [good]
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            return real(*arguments, **more)
+        raise OSError(number, os.strerror(number))
+
+    return fail

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.errors import BadNameError, StorageError
-from peershare.library import receiving
+from peershare.library import receiving, sharing
 from peershare.library.receiving import ReceivedFile, sweep
 
 
@@ -100,7 +100,7 @@ class ReceivingTests(SynchronousTestCase):
         class Full:
             free = 1
 
-        self.patch(receiving.shutil, "disk_usage", lambda path: Full)
+        self.patch(sharing.shutil, "disk_usage", lambda path: Full)
         with self.assertRaises(StorageError) as caught:
             ReceivedFile(self.share, "forest.png", 4)
         self.assertEqual(caught.exception.needed_bytes, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -89,7 +90,7 @@ class SharingTests(SynchronousTestCase):
         secret.write_bytes(b"secret")
         link = os.link
 
-        def replace_first(source: Path, target: Path, **more: bool) -> None:
+        def replace_first(source: str, target: str, **more: Any) -> None:
             self.source.unlink()
             self.source.symlink_to(secret.resolve())
             link(source, target, **more)
