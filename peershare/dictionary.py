@@ -8,7 +8,7 @@ given to each call.  Not for: hearing announcements, writing the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import AddressValueError, IPv4Address
 
 from msgspec import Struct
@@ -26,7 +26,7 @@ from peershare.pairs import (
     PairStore,
     Told,
 )
-from peershare.resolving import normal, resolve
+from peershare.resolving import Resolved, contents, normal, resolve
 
 __all__ = [
     "LIFETIME_SECONDS",
@@ -60,10 +60,18 @@ class Found(Struct, frozen=True):
     """Where a content can be had: `sources` of chunk 1 to 5, each in order of arrival.
 
     `extension` is the query's, or the told names' (".png"), or "".  All empty: nobody has it.
+    `bases` are the names that it is announced under, `name` what it is called.
     """
 
     extension: str
     sources: tuple[tuple[Source, ...], ...]
+    name: str = ""
+    bases: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Everybody who has some of it, as they arrived."""
+        return tuple(dict.fromkeys(s.address for column in self.sources for s in column))
 
 
 class KnownBase(Struct, frozen=True):
@@ -83,33 +91,61 @@ class KnownAddress(Struct, frozen=True):
     heard_at: float
 
 
+# Whether what an address announces under a base, since that time, is to be left out.
+Skip = Callable[[str, str, float], bool]
+# By name: who announces it, and which chunks.
+_Live = dict[str, list[tuple[Entry, dict[int, Pair]]]]
+
+
 class ContentDictionary(PairStore):
     """Chunk -> addresses, bounded and expiring."""
 
-    def lookup(self, query: str, now: float) -> Found:
+    def lookup(
+        self, query: str, now: float, skip: Skip | None = None, bases: tuple[str, ...] = ()
+    ) -> Found:
         """Find who has a content, by its name as the user typed it (`forest`, `forest.png`).
 
-        Raises `AmbiguousNameError` where the name fits several contents (`resolving.resolve`).
+        `bases`: it is known to be announced under these names, and no other counts.  Raises
+        `AmbiguousNameError` where the name fits several contents (`resolving.resolve`).
         """
-        live: dict[str, list[tuple[Entry, dict[int, Pair]]]] = {}
+        live = self._live(query, now, skip)
+        if bases:
+            live = {base: live[base] for base in bases if base in live}
+        told = {base: {e.owner.address for e, _ in found} for base, found in live.items()}
+        return _found(resolve(query, told), live)
+
+    def contents(self, query: str, now: float, skip: Skip | None = None) -> tuple[Found, ...]:
+        """Every content that a name may mean (`resolving.contents`), and who has it."""
+        live = self._live(query, now, skip)
+        told = {base: {e.owner.address for e, _ in found} for base, found in live.items()}
+        return tuple(_found(resolved, live) for resolved in contents(query, told))
+
+    def _live(self, query: str, now: float, skip: Skip | None) -> _Live:
+        """What is announced now, and may be what the query means."""
+        live: _Live = {}
         for entry in self.candidates(query):
             chunks = entry.chunks(now)
-            if chunks:
+            left_out = skip is not None and skip(entry.owner.address, entry.base, entry.since)
+            if chunks and not left_out:
                 live.setdefault(normal(entry.base), []).append((entry, chunks))
-        told = {base: {e.owner.address for e, _ in found} for base, found in live.items()}
-        resolved = resolve(query, told)
-        chosen: dict[str, tuple[Entry, dict[int, Pair]]] = {}
-        for base in resolved.bases:
-            for entry, chunks in live[base]:
-                chosen.setdefault(entry.owner.address, (entry, chunks))
-        return Found(resolved.extension, _sources(chosen.values()))
+        return live
 
-    def base(self, name: str, now: float) -> KnownBase | None:
-        """Who tells this very name now; None if nobody does."""
+    def base(
+        self, name: str, now: float, without: Callable[[str], bool] | None = None
+    ) -> KnownBase | None:
+        """Who tells this very name now; None if nobody does.
+
+        `without`: whose announcements do not count.
+        """
         found = self._bases.get(name)
         if found is None:
             return None
-        live = [(entry, chunks) for entry in found.entries if (chunks := entry.chunks(now))]
+        live = [
+            (entry, chunks)
+            for entry in found.entries
+            if (chunks := entry.chunks(now))
+            and not (without is not None and without(entry.owner.address))
+        ]
         if not live:
             return None
         live.sort(key=lambda item: min(pair.order for pair in item[1].values()))
@@ -149,6 +185,15 @@ class ContentDictionary(PairStore):
 def as_text(lines: Sequence[str]) -> bytes:
     """The text of `content_dictionary.txt` with these lines."""
     return ("{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n").encode("ascii")
+
+
+def _found(resolved: Resolved, live: _Live) -> Found:
+    """Who has what of a content; of two names at one address the first one counts."""
+    chosen: dict[str, tuple[Entry, dict[int, Pair]]] = {}
+    for base in resolved.bases:
+        for entry, chunks in live[base]:
+            chosen.setdefault(entry.owner.address, (entry, chunks))
+    return Found(resolved.extension, _sources(chosen.values()), resolved.name, resolved.bases)
 
 
 def _lines_of(entries: Iterable[Entry], now: float) -> list[str]:

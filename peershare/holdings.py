@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from peershare.content.manifest import ID_PREFIX, id_query, is_content_id
 from peershare.content.names import folded, split_name
-from peershare.resolving import fitting, normal
+from peershare.resolving import fitting, names_it, normal
 from peershare.shelves import Item
 from peershare.stock import MAX_COST_BYTES, STEP_ENTRIES, Catalogue, Stock
 from peershare.wire.beacon import Endpoint
@@ -68,27 +68,46 @@ class Holdings(Stock):
     def lookup(self, query: str) -> tuple[Known, ...]:
         """What a person may mean by this, the one that most peers hold first; at most 100.
 
-        That is what has exactly this name; if nothing has, this stem (`forest` of `forest.png`);
-        then the same without regard to case; then an id that begins so (8 or more hex digits, with
-        or without `b3:`).  Of very many contents of one name those known first are looked at.
+        However it fits: what has this name, whatever the case; for a query without an extension
+        what has this stem (`forest` of `forest.png`); and an id that begins so (8 or more hex
+        digits; with `b3:` before them nothing else).  A name fits better than another in nothing
+        but what a content is called that has both.  Of very many contents of one name those known
+        first are looked at.
         """
+        prefix = id_query(query)
+        beginning: list[Item] = []
+        if prefix is not None:
+            digits = prefix.removeprefix(ID_PREFIX)
+            beginning = self._living(self._shelves.beginning(digits))
+            if query.startswith(ID_PREFIX):
+                return self._answers(beginning, named=False)
         wanted = normal(query)
         items = self._living(self._shelves.named(wanted))
+        named = [item for item in items if names_it(wanted, item.text)]
         encoded, caseless = wanted.encode("utf-8", "replace"), folded(wanted)
-        for fits in (
-            lambda item: item.name == encoded,
-            lambda item: split_name(item.text)[0] == wanted,
-            lambda item: folded(item.text) == caseless,
-            lambda item: folded(split_name(item.text)[0]) == caseless,
-        ):
-            found = [item for item in items if fits(item)]
-            if found:
-                return self._answers(found, named=True)
-        prefix = id_query(query)
-        if prefix is None:
-            return ()
-        beginning = self._shelves.beginning(prefix.removeprefix(ID_PREFIX))
-        return self._answers(self._living(beginning), named=False)
+        named.sort(key=lambda item: (item.name != encoded, folded(item.text) != caseless))
+        found = self._answers(named, named=True)
+        ids = {known.id for known in found}
+        others = self._answers(beginning, named=False)
+        return (*found, *(known for known in others if known.id not in ids))[:MAX_ANSWERS]
+
+    def offers(self, address: str, name: str) -> bool:
+        """Whether a peer there holds something that classic peers are told of under this name."""
+        slots = 0
+        for peer in self._at.get(address, ()):
+            slots |= 1 << self._of_peer[peer].slot
+        if not slots:
+            return False
+        caseless = folded(name)
+        return any(
+            item.holders & slots
+            and caseless in (folded(item.text), folded(split_name(item.text)[0]))
+            for item in self._shelves.named(name)
+        )
+
+    def has_catalogue(self, address: str) -> bool:
+        """Whether the catalogue of a peer there is known."""
+        return address in self._at
 
     def holders(self, content_id: str) -> tuple[Holder, ...]:
         """Who holds this content, each peer once, always in the same order."""

@@ -59,8 +59,7 @@ class Neighbourhood(Service):
         `sessions` is a pool of sessions, which is asked only for who has proven to be there.
         `is_local`: on the network of one of our links.
         """
-        self._reactor, self._port = reactor, beacon_port
-        self._entries = entries
+        self._reactor, self._port, self._entries = reactor, beacon_port, entries
         self.catalogue = CatalogueHistory()
         self.neighbours = Neighbours(Nonces(identity.secret))
         self.holdings = Holdings(self.neighbours.was_contacted, memory)
@@ -86,6 +85,7 @@ class Neighbourhood(Service):
             on_gone=self._gone,
         )
         self._callbacks: list[Callable[[], object]] = []
+        self._on_left: list[Callable[[str], object]] = []
         self._version, self._seen = 0, (0, 0)
         self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
         self._updating = Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
@@ -99,6 +99,10 @@ class Neighbourhood(Service):
     def on_change(self, callback: Callable[[], object]) -> None:
         """Call this whenever something was learned or forgotten (at most ten times a second)."""
         self._callbacks.append(callback)
+
+    def on_left(self, callback: Callable[[str], object]) -> None:
+        """Call this with an address where nobody is known any more."""
+        self._on_left.append(callback)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -202,6 +206,9 @@ class Neighbourhood(Service):
     def _gone(self, peer: Endpoint) -> None:
         self._version += 1
         self._fetcher.gone(peer)
+        if not self.neighbours.at(peer.address):
+            for callback in tuple(self._on_left):
+                callback(peer.address)
 
     def _changed(self) -> None:
         """Tell it soon, if it is true."""

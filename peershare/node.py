@@ -230,14 +230,23 @@ class Node(MultiService):
         return self.limits()
 
     def start_download(
-        self, name: str, folder: Path | None, *, sequential: bool = False
+        self,
+        name: str,
+        folder: Path | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
     ) -> DownloadStatus:
         """Download a content, by name or id, into a folder (None: the share folder).
 
-        A content that lies there already, unchanged, is done at once.  Raises `BadNameError`,
-        `AmbiguousNameError`, `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
+        `source`: what this address has is meant; `classic`: what has no id.  A content that lies
+        there already, unchanged, is done at once.  Raises `BadNameError`, `AmbiguousContentError`,
+        `UnknownContentError`, `StorageError`.
         """
-        return self._parts.downloader.start(name, folder, sequential=sequential)
+        return self._parts.downloader.start(
+            name, folder, sequential=sequential, source=source, classic=classic
+        )
 
     def stop_download(self, identifier: str) -> DownloadStatus:
         """Stop a download, keeping its part file.  Raises `UnknownDownloadError`."""

@@ -79,13 +79,14 @@ class Base:
 
 
 class Entry:
-    """What one address has of one base."""
+    """What one address has of one base; `since` is when it announced it first."""
 
-    __slots__ = ("of", "owner", "pairs")
+    __slots__ = ("of", "owner", "pairs", "since")
 
-    def __init__(self, of: Base, owner: Owner) -> None:
+    def __init__(self, of: Base, owner: Owner, since: float) -> None:
         self.of = of
         self.owner = owner
+        self.since = since
         self.pairs: list[Pair] = []
 
     @property
@@ -299,7 +300,7 @@ class PairStore:
         if entry is None:
             # it may be gone since: room was made
             base = self._bases.setdefault(name, base)
-            entry = owner.entries[base.name] = Entry(base, owner)
+            entry = owner.entries[base.name] = Entry(base, owner, pair.heard_at)
             base.entries.append(entry)
             _index(owner, entry)
         entry.pairs.append(pair)

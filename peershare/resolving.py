@@ -19,10 +19,14 @@ _MAX_CHOICES = 100
 
 
 class Resolved(Struct, frozen=True):
-    """The told names that are the content; of two at one address the first one counts."""
+    """The announced names that are the content; of two at one address the first one counts.
+
+    `name` is what the content is called, as far as that is known; "" where nobody announces it.
+    """
 
     bases: tuple[str, ...]
     extension: str
+    name: str = ""
 
 
 def normal(name: str) -> str:
@@ -54,6 +58,53 @@ def fitting(pattern: str) -> Callable[[str], bool]:
         return at <= end
 
     return fits
+
+
+def names_it(query: str, name: str) -> bool:
+    """Whether a query names the file of this whole name, whatever the case or the normal form.
+
+    A typed extension is part of the name: `report.docx` is never `report.pdf`, nor `report`; and
+    `report.pdf` is not `report.pdf.exe`.  Without one, `report` may be any `report.EXT`.
+    """
+    wanted = folded(query)
+    if folded(name) == wanted:
+        return True
+    return not split_name(query)[1] and folded(split_name(name)[0]) == wanted
+
+
+def contents(query: str, told: Mapping[str, Set[str]]) -> tuple[Resolved, ...]:
+    """Every content that a query may mean, among the names announced (as for `resolve`).
+
+    With an extension, `forest.png` and the stem `forest` are one content, as the classic protocol
+    makes no difference between them.  Without one, `forest` and each `forest.EXT` are several, and
+    so are names that differ in case alone: their bytes can differ.  At most 100, by name.
+    """
+    query = normal(query)
+    stem, extension = split_name(query)
+    wanted = folded(query)
+    if not extension:
+        found = [_alone(name) for name in told if names_it(query, name)]
+        return tuple(sorted(found, key=lambda each: each.name)[:_MAX_CHOICES])
+    found = []
+    longer: dict[str, list[str]] = {}
+    for name in told:
+        if folded(name) == wanted:
+            longer.setdefault(split_name(name)[0], []).append(name)
+    stems = {name for name in told if folded(name) == folded(stem)}
+    for root in longer.keys() | stems:
+        names = longer.get(root, [])
+        if root not in stems or len(names) > 1:
+            found += [_alone(name) for name in (*names, *({root} & stems))]
+        elif names:
+            found.append(Resolved((names[0], root), split_name(names[0])[1], names[0]))
+        else:
+            found.append(Resolved((root,), extension, root + extension))
+    return tuple(sorted(found, key=lambda each: each.name)[:_MAX_CHOICES])
+
+
+def _alone(name: str) -> Resolved:
+    """One announced name as a content of its own."""
+    return Resolved((name,), split_name(name)[1], name)
 
 
 def resolve(query: str, told: Mapping[str, Set[str]]) -> Resolved:

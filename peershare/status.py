@@ -136,12 +136,14 @@ class NotOffered(Struct, frozen=True):
 class ContentChoice(Struct, frozen=True, kw_only=True):
     """One of several contents that a name fits."""
 
-    id: str
+    id: str  # "" for what is offered by the classic protocol alone, and cannot be verified
     name: str
-    size: int
+    size: int | None  # None for what is not known
     peers: int  # how many have some of it, we included
     complete: int  # how many of them have all of it
-    age_seconds: float  # since it was first heard of here; 0.0 for our own
+    age_seconds: float  # since it was first heard of here; 0.0 for our own, or if not known
+    addresses: tuple[str, ...] = ()  # of the first of those peers
+    here: bool = False  # a download of it was begun here, and is not complete
 
 
 class PeerStatus(Struct, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ class Stock:
         self._free: list[int] = []
         self._catalogues: dict[str, Catalogue] = {EMPTY_DIGEST: self._shelve(EMPTY_DIGEST)}
         self._of_peer: dict[Endpoint, Catalogue] = {}
+        self._at: dict[str, dict[Endpoint, None]] = {}  # the same peers by address
         self._idle: deque[Catalogue] = deque()
         # how many peers -> the slots of the catalogues that so many peers have, as bits; all slots
         self._counts: dict[int, int] = {}
@@ -142,6 +143,7 @@ class Stock:
         if self._of_peer.get(peer) is not catalogue:
             self.detach(peer)
             self._of_peer[peer] = catalogue
+            self._at.setdefault(peer.address, {})[peer] = None
             self._count(catalogue, len(catalogue.peers) + 1)
             catalogue.peers[peer] = None
         return True
@@ -152,6 +154,9 @@ class Stock:
         if catalogue is not None:
             self._count(catalogue, len(catalogue.peers) - 1)
             del catalogue.peers[peer]
+            del self._at[peer.address][peer]
+            if not self._at[peer.address]:
+                del self._at[peer.address]
             if not catalogue.peers:
                 self._idle.append(catalogue)
 

@@ -162,6 +162,7 @@ class _Wiring:
             emit,
             resume=resume,
         )
+        self.neighbourhood.on_left(self._left)
         self.neighbourhood.on_change(self.downloader.network_changed)
         self.neighbourhood.on_change(self.serving.holders_changed)
         return Parts(
@@ -262,7 +263,9 @@ class _Wiring:
             holders=self._holders,
             proven_at=self._proven_at,
         )
-        return swarm, Chooser(self.library, self.neighbourhood.holdings, self.clock)
+        holdings = self.neighbourhood.holdings
+        chooser = Chooser(self.library, holdings, self.clock, self.dictionary, self._is_native)
+        return swarm, chooser
 
     def _guest(self, uploader: UploaderFactory, emit: Callable[[Event], None]) -> GuestService:
         world = self.world
@@ -309,6 +312,15 @@ class _Wiring:
     def _proven_at(self, address: str, port: int) -> Endpoint | None:
         """Who takes native sessions there, if anybody has proven that it does."""
         return self.neighbourhood.neighbours.proven_at(address, port)
+
+    def _left(self, address: str) -> None:
+        """A native peer is gone, and with it what it announced to classic ones."""
+        if self.dictionary.forget(address):
+            self.dictionary_file.touch()
+
+    def _is_native(self, address: str) -> bool:
+        """Whether an address has proven that it speaks natively."""
+        return self.neighbourhood.neighbours.is_proven(address)
 
     def _holders(self, content: str) -> list[Holder]:
         """Who may be dialled, and has some of a content."""

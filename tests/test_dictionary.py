@@ -48,7 +48,7 @@ class LookupTests(SynchronousTestCase):
         """Five chunks at one address are found in their order."""
         found = heard(("a", five("forest_{}"))).lookup("forest", NOW)
         sources = tuple((Source("a", f"forest_{number}"),) for number in range(1, 6))
-        self.assertEqual(found, Found("", sources))
+        self.assertEqual(found, Found("", sources, "", ("forest",)))
 
     def test_nobody(self) -> None:
         """A name that nobody tells has five empty columns."""

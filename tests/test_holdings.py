@@ -91,9 +91,10 @@ class LookupTests(HoldingsTestCase):
         self.give(B, entry("forest.jpg"), entry("tree"), entry("v1.2"), entry("deadbeef"))
 
     def test_exact(self) -> None:
-        """The name itself, in this very spelling."""
-        self.assertEqual(self.names("forest.png"), ["forest.png"])
-        self.assertEqual(self.names("Forest.PNG"), ["Forest.PNG"])
+        """The name itself; one in another spelling is another content, and fits as well."""
+        both = ["Forest.PNG", "forest.png"]
+        self.assertEqual(sorted(self.names("forest.png")), both)
+        self.assertEqual(sorted(self.names("Forest.PNG")), both)
         self.assertEqual(self.names("tree"), ["tree"])
         self.assertEqual(self.names("v1.2"), ["v1.2"])
 
@@ -102,13 +103,14 @@ class LookupTests(HoldingsTestCase):
         self.assertEqual(self.names("e\u0301te\u0301.txt"), ["été.txt"])
 
     def test_stem(self) -> None:
-        """Every name of that stem; where one has exactly that name, only that."""
-        self.assertEqual(sorted(self.names("forest")), ["forest.jpg", "forest.png"])
+        """Every name of that stem, and who has exactly that name takes nothing from the others."""
+        every = ["Forest.PNG", "forest.jpg", "forest.png"]
+        self.assertEqual(sorted(self.names("forest")), every)
         self.give(C, entry("forest", "another"))
-        self.assertEqual(self.names("forest"), ["forest"])
+        self.assertEqual(sorted(self.names("forest")), sorted([*every, "forest"]))
 
     def test_caseless(self) -> None:
-        """Only where the spelling fits nothing."""
+        """Whatever the case is typed."""
         self.assertEqual(sorted(self.names("FOREST.png")), ["Forest.PNG", "forest.png"])
         self.assertEqual(sorted(self.names("fOREST")), ["Forest.PNG", "forest.jpg", "forest.png"])
         self.assertEqual(self.names("ÉTÉ.TXT"), ["été.txt"])
@@ -122,8 +124,26 @@ class LookupTests(HoldingsTestCase):
         self.assertEqual(self.names(whole[3:11] + "0000"), [])
 
     def test_a_name_that_looks_like_an_id(self) -> None:
-        """The name is meant."""
+        """The name is meant, and the id as well, unless it is typed as one."""
         self.assertEqual(self.names("deadbeef"), ["deadbeef"])
+        digits = content("tree")[3:11]
+        self.give(C, entry(digits, "a lie"))
+        self.assertEqual(sorted(self.names(digits)), sorted([digits, "tree"]))
+        self.assertEqual(self.names(f"b3:{digits}"), ["tree"])
+
+    def test_a_typed_extension(self) -> None:
+        """It is part of the name: nothing that goes on behind it, and nothing without it, fits."""
+        self.give(C, entry("report.pdf.exe"), entry("report"))
+        self.assertEqual(self.names("report.pdf"), [])
+        self.assertEqual(self.names("report.pdf.exe"), ["report.pdf.exe"])
+
+    def test_what_a_peer_offers(self) -> None:
+        """Under its name or its stem, whatever the case; what others have does not count."""
+        self.assertTrue(self.holdings.offers(A, "forest"))
+        self.assertTrue(self.holdings.offers(B, "forest"))
+        self.assertFalse(self.holdings.offers(B, "forest.png"))
+        self.assertFalse(self.holdings.offers(A, "tree"))
+        self.assertFalse(self.holdings.offers(C, "tree"))
 
     def test_nothing(self) -> None:
         """Whatever is asked."""

@@ -107,10 +107,16 @@ class ApiClient:
         return await self._ask("GET", f"/history?{urlencode(query)}", tuple[HistoryEntry, ...])
 
     async def start(
-        self, name: str, folder: str | None, *, sequential: bool = False
+        self,
+        name: str,
+        folder: str | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
     ) -> DownloadStatus:
         """Begin a download, by name or id.  Raises `RefusedError`."""
-        wish = StartDownload(name, folder, sequential)
+        wish = StartDownload(name, folder, sequential, source, classic)
         return await self._ask("POST", "/downloads", DownloadStatus, wish)
 
     async def stop(self, identifier: str) -> DownloadStatus:

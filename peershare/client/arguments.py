@@ -13,6 +13,7 @@ from peershare import __version__
 from peershare.client.flags import (
     FLAG_PREFIX,
     Parser,
+    address,
     common_flags,
     count,
     limit,
@@ -22,6 +23,7 @@ from peershare.client.flags import (
     seconds,
 )
 from peershare.client.patience import DEFAULT_GIVE_UP_SECONDS
+from peershare.options import OPTIONS
 
 SHELLS = ("bash", "zsh", "fish")
 DEFAULT_HISTORY_LINES = 50
@@ -55,6 +57,8 @@ class Options:
     since: float | None = None  # Unix seconds
     direction: str = ""  # of `history`: "download", "upload" or both
     sequential: bool = False
+    source: str = ""  # of `get`: the address whose content is meant
+    classic: bool = False
     everything: bool = False  # `--all`
     once: bool = False
     seconds: float | None = None  # how long `doctor` listens
@@ -89,6 +93,8 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
         since=since,
         direction=found.get("direction") or "",
         sequential=found.get("sequential", False),
+        source=found.get("source", ""),
+        classic=found.get("classic", False),
         everything=found.get("everything", False),
         once=found.get("once", False),
         seconds=found.get("seconds"),
@@ -103,6 +109,17 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
             if key.startswith(FLAG_PREFIX)
         },
     )
+
+
+def flags_of(options: Options) -> tuple[str, ...]:
+    """The settings and options of a `get`, to be given to another one."""
+    words = ["--sequential"] if options.sequential else []
+    for name, value in (("output", options.output), ("config", options.config)):
+        words += [f"--{name}", value] if value is not None else []
+    for option in OPTIONS:
+        for value in options.flags.get(option.name, ()):
+            words += [f"--{option.name}", value] if option.metavar else [f"--{option.name}"]
+    return tuple(words)
 
 
 def _check_names(parser: Parser, command: str, names: list[str], *, everything: bool) -> None:
@@ -184,6 +201,19 @@ def _add_get(get: Parser) -> None:
         metavar="DIR",
         default=argparse.SUPPRESS,
         help="the folder to download into (default: the share folder)",
+    )
+    get.add_argument(
+        "--from",
+        dest="source",
+        type=address,
+        metavar="ADDRESS",
+        default=argparse.SUPPRESS,
+        help="where a name is ambiguous: the content that this address has",
+    )
+    get.add_argument(
+        "--classic",
+        action="store_true",
+        help="where a name is ambiguous: the unverified one of the classic protocol",
     )
     get.add_argument(
         "--sequential",

@@ -5,6 +5,7 @@ Only a person can be asked; where nobody is there the list is the outcome (`repo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from peershare.client.console import Console, Style
 from peershare.client.lines import LineSource
 from peershare.client.tables import candidate_lines
-from peershare.client.wording import safe_name
+from peershare.client.wording import safe_name, shell_word
 from peershare.status import ContentChoice
 
 
@@ -22,6 +23,26 @@ class Chooser(Protocol):
 
     async def choose(self, name: str, candidates: Sequence[ContentChoice]) -> ContentChoice | None:
         """Which of these is meant by `name`; None if none of them is."""
+
+
+def commands_for(candidates: Sequence[ContentChoice], flags: Sequence[str]) -> tuple[str, ...]:
+    """What to enter in a shell to have each of these; `flags` go with every command."""
+    seen = Counter(address for each in candidates for address in each.addresses)
+    commands = []
+    for choice in candidates:
+        if choice.id:
+            commands.append(_command(choice.id, flags))
+            continue
+        commands.append(_command(choice.name, ("--classic", *flags)))
+        for address in choice.addresses if len(choice.addresses) > 1 else ():
+            only = ("--from", address) if seen[address] == 1 else ("--classic", "--from", address)
+            commands.append(_command(choice.name, (*only, *flags)))
+    return tuple(commands)
+
+
+def _command(name: str, flags: Sequence[str]) -> str:
+    words = (*flags, "--", name) if name.startswith("-") else (name, *flags)
+    return " ".join(("peershare get", *map(shell_word, words)))
 
 
 def ask(console: Console, name: str, candidates: Sequence[ContentChoice]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from ipaddress import IPv4Address
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -116,6 +117,14 @@ def moment(text: str) -> float:
         return since_when(text, time.time())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def address(text: str) -> str:
+    """The address of a peer."""
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IPv4 address") from None
 
 
 def limit(text: str) -> float | None:

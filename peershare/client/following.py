@@ -7,6 +7,7 @@ which goes on with what is there.  Not for: how it is told to the user (`report`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from peershare.client.absence import (
     waiting_text,
 )
 from peershare.client.api import ApiClient, RefusedError
-from peershare.client.choosing import Chooser
+from peershare.client.choosing import Chooser, commands_for
 from peershare.client.outcome import ClientError, ExitStatus, GoneError, Outcome
 from peershare.client.patience import Limits, Patience, Verdict
 from peershare.client.report import Report
@@ -56,6 +57,8 @@ class _Wish:
     folder: str | None
     patience: Patience
     asked: str
+    source: str = ""
+    classic: bool = False
     ours: bool = True
     noticed: bool = False
     identifier: str = ""
@@ -73,10 +76,14 @@ class Follower:
         *,
         chooser: Chooser | None = None,
         sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
         """`chooser` is asked where a name fits several contents, if there is somebody to ask.
 
-        `sequential`: have the bytes fetched in their order.
+        `sequential`: have the bytes fetched in their order.  `source`, `classic`: what is meant by
+        names that fit several contents.  `flags`: what a command for one of them needs as well.
         """
         self._session = session
         self._reactor = reactor
@@ -84,6 +91,9 @@ class Follower:
         self._report = report
         self._chooser = chooser
         self._sequential = sequential
+        self._source = source
+        self._classic = classic
+        self._flags = flags
         self._settled = False
         self._followed: set[str] = set()
         session.listen(self._happened)
@@ -94,7 +104,8 @@ class Follower:
         `folder` is absolute; None is the share folder.  Returns what became of it, and has reported
         it.  Cancelling stops the download, whose part file stays.
         """
-        wish = _Wish(name, folder, Patience(self._limits, self._reactor.seconds()), name)
+        patience = Patience(self._limits, self._reactor.seconds())
+        wish = _Wish(name, folder, patience, name, self._source, self._classic)
         outcome = None
         try:
             while outcome is None:
@@ -117,11 +128,17 @@ class Follower:
             choice = await self._chooser.choose(wish.name, error.candidates)
             if choice is None:
                 return _outcome(wish, error.status, "none of them was chosen")
-            wish.asked = choice.id
+            wish.asked, wish.classic = choice.id or choice.name, not choice.id
+            wish.source = "" if choice.id else wish.source
             return None
         text = f"{error}; ask for one of these" if error.choices else str(error)
         outcome = _outcome(wish, error.status, text)
-        return structs.replace(outcome, choices=error.choices, candidates=error.candidates)
+        return structs.replace(
+            outcome,
+            choices=error.choices,
+            candidates=error.candidates,
+            commands=commands_for(error.candidates, self._flags),
+        )
 
     async def _wait_for_id(self, wish: _Wish, text: str) -> Outcome | None:
         """Nobody has told this id yet; None if it is to be asked for again."""
@@ -166,7 +183,13 @@ class Follower:
             self._session.unwatch(watch)
 
     async def _start(self, client: ApiClient, wish: _Wish) -> DownloadStatus:
-        status = await client.start(wish.asked, wish.folder, sequential=self._sequential)
+        status = await client.start(
+            wish.asked,
+            wish.folder,
+            sequential=self._sequential,
+            source=wish.source,
+            classic=wish.classic,
+        )
         if status.state is DownloadState.PAUSED and not wish.identifier:
             return await client.resume(status.id)  # who asks for it again wants it to go on
         return status
@@ -179,12 +202,19 @@ class Follower:
                 return self._final(wish, status)
             verdict = wish.patience.verdict(now)
             if verdict is not None:
-                return await self._abandon(wish, client, verdict)
-            searching = not wish.patience.heard
+                # what waits for another download stands as still as that one does
+                in_turn = status.state is DownloadState.WAITING and not status.received
+                in_turn = in_turn and status.content != ""
+                outcome = await self._abandon(wish, client, verdict, in_turn=in_turn)
+                if outcome is not None:
+                    return outcome
+                continue
+            unclear = status.state is DownloadState.SEARCHING and bool(status.problem)
+            unclear = unclear and not status.content
+            searching = unclear or not wish.patience.heard
             if searching and not wish.noticed and now - watch.began_at >= _NOTICE_SECONDS:
                 wish.noticed = True
                 self._report.say(wish.name, waiting_text(self._limits.wait, status.content))
-            unclear = bool(searching and status.problem and not status.content)
             if not unclear:
                 await watch.changed(self._pause(wish, now, searching))
             if searching and not await self._refresh(wish, client, watch):
@@ -192,6 +222,10 @@ class Follower:
             if unclear:
                 await self._stop(client, wish)
                 return _outcome(wish, ExitStatus.FAILED, safe(status.problem))
+        if watch.status.content:  # the next service is asked for what this is, not for a name
+            wish.asked, wish.source, wish.classic = watch.status.content, "", False
+        elif watch.status.received:
+            wish.classic = True
         return None
 
     def _pause(self, wish: _Wish, now: float, searching: bool) -> float | None:
@@ -213,7 +247,8 @@ class Follower:
             status = await client.download(wish.identifier)
         except (GoneError, RefusedError):
             return True  # the end of the event stream tells
-        if status.state is DownloadState.SEARCHING and watch.changes == before:
+        known = status.content or status.received
+        if status.state is DownloadState.SEARCHING and watch.changes == before and not known:
             try:
                 status = await self._start(client, wish)
             except GoneError:
@@ -227,7 +262,22 @@ class Follower:
 
     # -- the end
 
-    async def _abandon(self, wish: _Wish, client: ApiClient, verdict: Verdict) -> Outcome:
+    async def _moves(self, wish: _Wish, client: ApiClient) -> bool:
+        """Whether it stands less still than was told: what it waits for may have gone on."""
+        try:
+            status = await client.download(wish.identifier)
+        except (GoneError, RefusedError):
+            return False
+        now = self._reactor.seconds()
+        wish.patience.look(status, now)
+        return wish.patience.verdict(now) is None
+
+    async def _abandon(
+        self, wish: _Wish, client: ApiClient, verdict: Verdict, *, in_turn: bool
+    ) -> Outcome | None:
+        """Its end; None if it goes on after all.  `in_turn`: it waits for another download."""
+        if verdict is Verdict.GIVEN_UP and in_turn and await self._moves(wish, client):
+            return None
         status = await self._stop(client, wish)
         if status is not None and status.state is DownloadState.DONE:
             return self._final(wish, status)

@@ -48,4 +48,4 @@ async def _each(names: Sequence[str], stdin: LineSource) -> AsyncIterator[str]:
             continue
         while (line := await stdin.next_line()) is not None:
             if line.strip():
-                yield line.strip()
+                yield line  # a space before or behind it is a part of the name

@@ -67,3 +67,4 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome"):
     verified: bool = False
     choices: tuple[str, ...] = ()  # the exact names, where the name was ambiguous
     candidates: tuple[ContentChoice, ...] = ()  # the contents, where it fits several
+    commands: tuple[str, ...] = ()  # what to enter in a shell for each of those

@@ -132,6 +132,8 @@ class HumanReport:
         self._console.note(about(outcome.name, outcome.message), style)
         if outcome.candidates:
             self._console.data(self._candidates(outcome))
+        for command in outcome.commands:
+            self._console.note(f"  {command}")
         if done:
             mark = "verified" if outcome.verified else "unverified"
             self._console.data(f"{safe(outcome.path)}\t{mark}")
@@ -163,3 +165,5 @@ class JsonReport:
         self._console.data(json_text(outcome))
         if outcome.status is not ExitStatus.DONE:
             self._console.note(about(outcome.name, outcome.message))
+        for command in outcome.commands:
+            self._console.note(f"  {command}")

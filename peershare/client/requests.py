@@ -45,22 +45,23 @@ class Completion(NamedTuple):
 
 
 def parse_line(line: str) -> Request | None:
-    """Read a line; None for an empty one."""
-    line = line.strip()
-    if not line:
+    """Read a line; None for an empty one.  Spaces before or behind a name are a part of it."""
+    command = line.strip()
+    if not command:
         return None
-    word, _, rest = line.partition(" ")
-    rest = rest.strip()
+    word, _, rest = line.lstrip().partition(" ")
     if word in WITH_ARGUMENT:
-        return Request(word, _unquoted(rest) if word == "share" else rest)
-    if line in ALONE:
-        return Request(line)
-    if line == "exit":
+        argument = rest if rest.strip() else ""
+        return Request(word, _unquoted(rest.strip()) if word == "share" else argument)
+    if command in ALONE:
+        return Request(command)
+    if command == "exit":
         return Request("quit")
-    if word == "history" and rest.isascii() and rest.isdigit():
-        return Request("history", rest)
+    number = rest.strip()
+    if word == "history" and number.isascii() and number.isdigit():
+        return Request("history", number)
     if word == "verify" or (word == "list" and "*" in rest):
-        return Request(word, rest)
+        return Request(word, rest if word == "verify" else rest.strip())
     return Request("get", line)
 
 

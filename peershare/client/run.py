@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from peershare.client.arguments import STEERED, Options
+from peershare.client.arguments import STEERED, Options, flags_of
 from peershare.client.choosing import Chooser, LineChooser, PromptChooser
 from peershare.client.commands import Commands
 from peershare.client.console import Console, Style
@@ -243,6 +243,9 @@ class Client:
             report,
             chooser=chooser,
             sequential=self._options.sequential,
+            source=self._options.source,
+            classic=self._options.classic,
+            flags=flags_of(self._options),
         )
 
     def _performer(

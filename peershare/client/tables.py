@@ -66,31 +66,40 @@ def _content_row(content: ContentStatus, drawn: bool) -> tuple[str, ...]:
 
 
 def candidates_sheet(candidates: Sequence[ContentChoice]) -> Sheet:
-    """Contents of one name, for a program: bytes, id, peers, seconds since it was heard, name."""
+    """Contents of one name, for a program.
+
+    Bytes, id, peers, seconds since it was discovered, name, protocol, addresses.
+    """
     rows = [
         (
-            str(choice.size),
-            safe(choice.id),
+            "-" if choice.size is None else str(choice.size),
+            safe(choice.id) or "-",
             str(choice.peers),
             f"{choice.age_seconds:.0f}",
             safe_name(choice.name),
+            "native" if choice.id else "classic",
+            ",".join(map(safe, choice.addresses)) or "-",
         )
         for choice in candidates
     ]
-    return Sheet(tuple(map(Column, ("SIZE", "ID", "PEERS", "SECONDS", "NAME"))), rows)
+    titles = ("SIZE", "ID", "PEERS", "SECONDS", "NAME", "PROTOCOL", "FROM")
+    return Sheet(tuple(map(Column, titles)), rows)
 
 
 def candidate_lines(candidates: Sequence[ContentChoice]) -> str:
     """The same for a person, numbered, in two lines each that fit any terminal."""
     lines = []
     for number, choice in enumerate(candidates, 1):
-        heard = f"heard {span_text(choice.age_seconds)} ago" if choice.age_seconds else "here"
+        size = size_text(choice.size) if choice.size is not None else "size unknown"
+        identifier = short_id(choice.id) or "classic, cannot be verified"
         count = f"{choice.peers} peer{'' if choice.peers == 1 else 's'}"
         whole = f" ({choice.complete} with all)" if choice.complete != choice.peers else ""
-        lines.append(
-            f"{number:>3}  {size_text(choice.size)}  {short_id(choice.id)}  {count}{whole}"
-        )
-        lines.append(f"     {heard}: {safe_name(choice.name)}")
+        lines.append(f"{number:>3}  {size}  {identifier}  {count}{whole}")
+        where = f"from {_few(list(map(safe, choice.addresses)), choice.peers, 3)}"
+        if choice.here or not choice.addresses:
+            where = "begun here" if choice.here else "here" if not choice.age_seconds else "known"
+        since = f", heard {span_text(choice.age_seconds)} ago" if choice.age_seconds else ""
+        lines.append(f"     {where}{since}: {safe_name(choice.name)}")
     return "\n".join(lines)
 
 

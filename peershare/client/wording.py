@@ -6,6 +6,7 @@ Units are decimal, as those of the limits are: 1 kB is 1,000 bytes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 
 import msgspec
@@ -60,6 +61,15 @@ def safe(text: str) -> str:
 def safe_name(name: str) -> str:
     """The same for a name, which no shell is to take for an option."""
     return display_name(name, _TEXT_LIMIT)
+
+
+def shell_word(text: str) -> str:
+    """A word for bash, zsh or ksh to read as this text, which shows nothing but what is there."""
+    if safe(text) == text:
+        return shlex.quote(text)
+    data = text.encode("utf-8", "surrogateescape")
+    plain = (chr(b) if 0x20 <= b < 0x7F and b not in b"'\\" else f"\\x{b:02x}" for b in data)
+    return "$'" + "".join(plain) + "'"
 
 
 def json_text(value: object) -> str:

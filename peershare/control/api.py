@@ -110,7 +110,13 @@ class Api:
         """Begin a download, or take the one that runs."""
         wish = call.body
         folder = None if wish.folder is None else _absolute(wish.folder)
-        return self._node.start_download(wish.name, folder, sequential=wish.sequential)
+        return self._node.start_download(
+            wish.name,
+            folder,
+            sequential=wish.sequential,
+            source=wish.source,
+            classic=wish.classic,
+        )
 
     def pause(self, call: Change) -> Deferred[DownloadStatus]:
         """Let a download rest."""

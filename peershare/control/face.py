@@ -110,12 +110,18 @@ class NodeFace(Protocol):
         """
 
     def start_download(
-        self, name: str, folder: Path | None, *, sequential: bool = False
+        self,
+        name: str,
+        folder: Path | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
     ) -> DownloadStatus:
         """Download a content, by name or id, into a folder (None: the share folder).
 
-        Raises `BadNameError`, `AmbiguousNameError`, `AmbiguousContentError`,
-        `UnknownContentError`, `StorageError`.
+        `source`: what this address has is meant; `classic`: what has no id.  Raises `BadNameError`,
+        `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
         """
 
     def stop_download(self, identifier: str, /) -> DownloadStatus:

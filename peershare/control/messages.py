@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from peershare.errors import (
@@ -110,7 +111,7 @@ class OpenQuery(Struct, frozen=True):
     code: Annotated[str, Meta(description="A code of POST /api/opening.", max_length=256)]
 
 
-class StartDownload(Struct, frozen=True, forbid_unknown_fields=True):
+class StartDownload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What to download; `folder` is an absolute path, null the share folder.
 
     `name` is that of a content, or the beginning of its id.
@@ -119,6 +120,17 @@ class StartDownload(Struct, frozen=True, forbid_unknown_fields=True):
     name: _Name
     folder: _Path | None = None
     sequential: bool = False
+    source: Annotated[
+        str,
+        Meta(
+            description="The IPv4 address whose content is meant; empty: anybody's.",
+            max_length=15,
+            pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3})?$",
+        ),
+    ] = msgspec.field(default="", name="from")
+    classic: Annotated[
+        bool, Meta(description="What is offered by the classic protocol is meant, unverified.")
+    ] = False
 
 
 class ShareFile(Struct, frozen=True, forbid_unknown_fields=True):

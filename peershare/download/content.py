@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from peershare.dictionary import Found
 from peershare.download.attempt import Attempt
+from peershare.download.choosing import ClassicSources
 from peershare.download.context import DownloadContext, Progress
 from peershare.download.machine import Facts, download_machine
 from peershare.download.picture import chunk_map, classic_progress
@@ -39,7 +40,12 @@ class ContentDownload(RunningDownload):
     _machine: Facts
 
     def __init__(
-        self, context: DownloadContext, identifier: int, plan: ChunkPlan, store: PartStore
+        self,
+        context: DownloadContext,
+        identifier: int,
+        plan: ChunkPlan,
+        store: PartStore,
+        sources: ClassicSources,
     ) -> None:
         super().__init__(context, identifier, store.name, "")  # the classic protocol has no ids
         self.plan = plan
@@ -49,16 +55,36 @@ class ContentDownload(RunningDownload):
         self._rounds = Rounds(plan, context.dialler.busy)
         self._choice: Choice | None = None
         self._attempt: Attempt | None = None
+        self._sources = sources
         self._extension = ""
+        self._unclear = False  # what is meant, and `problem` says so
         self._blocked = False  # by our disk, since the last chunk
 
     # -- what the manager says
 
+    @property
+    def decided(self) -> bool:
+        """Whether a byte has arrived, or the user has chosen: what it is, it stays."""
+        return self._sources.decided
+
     def network_changed(self) -> None:
         """Go on if somebody was heard whom this round has not tried."""
-        idle = self.state in (DownloadState.SEARCHING, DownloadState.WAITING)
-        if idle and self._rounds.next(self._find(), self._reactor.seconds()):
+        if self.state not in (DownloadState.SEARCHING, DownloadState.WAITING):
+            return
+        before = self.problem
+        if self._rounds.next(self._find(), self._reactor.seconds()):
             self._machine.peer_told()
+            return
+        if self.state is DownloadState.SEARCHING:
+            self._await_catalogues()
+        if self.problem != before:
+            self._common.changed(self)
+
+    def _await_catalogues(self) -> None:
+        """Look again when somebody counts who does not yet."""
+        if self._sources.until is not None:
+            seconds = max(0.0, self._sources.until - self._reactor.seconds())
+            self._alarm.set(seconds, self.network_changed)
 
     def met(self, address: str, port: int) -> None:
         """Cannot be known without an id."""
@@ -120,8 +146,9 @@ class ContentDownload(RunningDownload):
 
     def _find(self) -> Found:
         """Who has what; a name that has become ambiguous is a problem shown, and finds nobody."""
-        found, problem = self._common.find(self.name)
-        self.problem = problem or self.problem
+        found, problem = self._sources.find()
+        if problem or self._unclear:
+            self.problem, self._unclear = problem, bool(problem)
         self._extension = found.extension or self._extension
         return found
 
@@ -148,6 +175,7 @@ class ContentDownload(RunningDownload):
 
     def _progress(self, count: int) -> None:
         if self._attempt is not None:
+            self._sources.received()
             self._came(self._attempt.address, count)
         self._common.changed(self)
 
@@ -202,6 +230,7 @@ class ContentDownload(RunningDownload):
 
     def search(self) -> None:
         """Action: nobody is known; the dictionary will call."""
+        self._await_catalogues()
         self._show(DownloadState.SEARCHING)
 
     def rest(self) -> None:

@@ -44,6 +44,10 @@ class Download(Protocol):
     finished_at: float | None
     ended: Deferred[None]  # fires when nothing of it is under way
 
+    @property
+    def decided(self) -> bool:
+        """Whether it is known which content it is, or that is not asked any more."""
+
     def begin(self) -> None:
         """Start, or go on with what a former run left."""
 

@@ -16,13 +16,15 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from peershare.content.manifest import is_content_id
+from peershare.content.names import display, folded
 from peershare.dictionary import ContentDictionary
-from peershare.download.choosing import Chooser
+from peershare.download.choosing import Asked, Chooser
 from peershare.download.context import Download, DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.picture import RateMeter, picture
 from peershare.download.roster import Entry, Roster
-from peershare.download.starting import Starter, Wish
+from peershare.download.starting import Starter, Wish, has_received
 from peershare.download.swarm.context import SwarmContext
 from peershare.errors import PeershareError, StorageError
 from peershare.ledger import Ledger
@@ -41,7 +43,6 @@ from peershare.timers import Alarm
 
 PICTURE_SECONDS = 0.1
 _ENDED_EARLY = {DownloadState.STOPPED, DownloadState.FAILED}
-_IN_TURN = "it waits for another download of the same content"
 
 
 class Downloader(Service):
@@ -70,6 +71,7 @@ class Downloader(Service):
         self._roster = Roster()
         self.fetch_in_order = self._roster.fetch_in_order
         self.given: Counter[str] = Counter()  # bytes by address since our start
+        self.classic_paths: set[str] = set()  # of files that came by the classic protocol
         self._meter = RateMeter(reactor.seconds())
         context = DownloadContext(
             reactor=reactor,
@@ -91,7 +93,10 @@ class Downloader(Service):
         for record in self._index.downloads():
             if record.path is not None and record.identity is not None:
                 self._library.add_elsewhere(Path(record.path), record.identity)
-            elif self._resume and record.wanted:
+                self._note_classic(record.content, record.path)
+                continue
+            self._starter.unfinished.put(record)
+            if self._resume and record.wanted:
                 self._begin(record)
 
     def stopService(self) -> Deferred[Any]:
@@ -109,15 +114,27 @@ class Downloader(Service):
         """Bytes per second of all downloads together."""
         return self._meter.rate(self._reactor.seconds())
 
-    def start(self, query: str, folder: Path | None, *, sequential: bool = False) -> DownloadStatus:
+    def start(
+        self,
+        query: str,
+        folder: Path | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
+    ) -> DownloadStatus:
         """Download a content, by name or id, into a folder (None: the share folder).
 
-        What lies there already is done at once.  Raises `BadNameError`, `AmbiguousNameError`,
-        `AmbiguousContentError`, `UnknownContentError`, `StorageError`.
+        `source`: what this address has is meant; `classic`: what has no id.  What lies there
+        already is done at once.  Raises `BadNameError`, `AmbiguousContentError`,
+        `UnknownContentError`, `StorageError`.
         """
-        wish = self._starter.wish(query, folder, sequential=sequential)
+        asked = Asked(query, source, classic)
+        wish = self._starter.wish(asked, folder, sequential=sequential, decided=self._decided)
         for entry in self._roster:
-            if entry.fulfils(wish, query.strip()):
+            if entry.fulfils(wish):
+                if wish.verified:
+                    self._convert(entry)
                 return self.resume(entry.download.id)
         complete = self._starter.complete(wish)
         if complete is not None:
@@ -163,7 +180,7 @@ class Downloader(Service):
             return entry
         download = entry.download
         if download.state in _ENDED_EARLY and not entry.converting:
-            wish = Wish(download.name, entry.folder, download.content or None)
+            wish = Wish(download.name, entry.folder, download.content or entry.chosen or None)
             return self._picture(self._begin(self._starter.record(wish), entry.sequential))
         if download.state is DownloadState.PAUSED and not entry.waits:
             self._index.set_wanted(int(identifier), True)
@@ -223,26 +240,58 @@ class Downloader(Service):
 
     # -- below
 
+    def _decided(self, record: DownloadRecord) -> bool:
+        """Whether a download without an id has received something, in this run or a former one."""
+        entry = self._roster.get(str(record.id))
+        if entry is not None and entry.download.decided:
+            return True
+        return has_received(record)
+
+    def _note_classic(self, content: str | None, path: str) -> None:
+        """A file came by the classic protocol."""
+        if content is None or not is_content_id(content):
+            self.classic_paths.add(path)
+
     def _begin(self, record: DownloadRecord, sequential: bool = False) -> Entry:
         download = self._starter.make(record, sequential=sequential)
         meter = RateMeter(self._reactor.seconds())
-        entry = Entry(download, Path(record.folder), meter, Alarm(self._reactor), sequential)
+        alarm, chosen = Alarm(self._reactor), "" if download.content else record.content or ""
+        entry = Entry(download, Path(record.folder), meter, alarm, sequential, chosen)
         self._roster.add(entry)
         self._run(entry, record)
         return entry
 
     def _run(self, entry: Entry, record: DownloadRecord) -> None:
         """Begin the download of an entry, now or in its turn, or as a paused one."""
-        entry.download.ended.addCallback(lambda _: self._ended(entry))
+        entry.download.ended.addCallback(lambda _: self._ended(entry, record))
         if record.paused:
             entry.download.pause()
         else:
             entry.waits = True
             self._begin_ready()
+            leader = self._leader(entry)
+            if leader is not None:
+                text = f"{display(record.name)}: {_in_turn(leader)}"
+                self._tell(entry.download, NoticeKind.INFO, "", "", text)
 
-    def _ended(self, entry: Entry) -> None:
+    def _ended(self, entry: Entry, record: DownloadRecord) -> None:
+        """A download is over: whatever waited for it has its turn."""
         self._forget_wish(entry)
+        download = entry.download
+        if download.state is DownloadState.DONE:
+            self._starter.unfinished.drop(record.id)
+            self._note_classic(download.content or None, download.path)
         self._begin_ready()
+        for other in self._roster:
+            if other.active:
+                self._convert(other)
+
+    def _leader(self, entry: Entry) -> Entry | None:
+        """Which download this one waits for; None where it has its turn."""
+        if not entry.waits or entry.over:
+            return None
+        leader = self._roster.running(entry.download.content)
+        return leader if leader is not entry else None
 
     def _forget_wish(self, entry: Entry) -> None:
         """What the user stopped, or what failed, does not go on by itself after a restart."""
@@ -270,12 +319,22 @@ class Downloader(Service):
         if entry.download.content or entry.converting:
             return entry.converting
         wish = self._starter.better(entry.download)
-        if wish is None or wish.content in self.under_way():
+        if wish is None or self._is_begun(wish, entry):
             return False
         entry.converting = True
         entry.download.stop()
         entry.download.ended.addCallback(lambda _: self._converted(entry, wish))
         return True
+
+    def _is_begun(self, wish: Wish, entry: Entry) -> bool:
+        """Whether another download brings this into the same folder, under the same name."""
+        return any(
+            not other.over
+            and other.folder == entry.folder
+            and other.download.content == wish.content
+            and folded(other.download.name) == folded(wish.name)
+            for other in self._roster
+        )
 
     def _converted(self, entry: Entry, wish: Wish) -> None:
         if not self.running or not entry.converting:
@@ -295,7 +354,14 @@ class Downloader(Service):
     def _picture(self, entry: Entry) -> DownloadStatus:
         now = self._reactor.seconds()
         status = picture(entry.download, str(entry.folder), entry.meter, now)
-        return replace(status, problem=_IN_TURN) if entry.waits and not entry.over else status
+        leader = self._leader(entry)
+        if leader is None:
+            return status
+        idle = max(0.0, now - leader.download.progress_at)  # it goes on as the other one does
+        problem, state = _in_turn(leader), status.state
+        if state is not DownloadState.PAUSED:
+            state = DownloadState.WAITING
+        return replace(status, problem=problem, state=state, idle_seconds=idle)
 
     def _changed(self, download: Download) -> None:
         """A download looks different: show it, at most ten times a second while it runs."""
@@ -322,3 +388,8 @@ class Downloader(Service):
         log = self._log.warn if kind is NoticeKind.WARNING else self._log.info
         log("{text}", text=text)
         self._emit(Notice(kind=kind, download=download.id, chunk=chunk, peer=peer, text=text))
+
+
+def _in_turn(leader: Entry) -> str:
+    """Why a download has not begun."""
+    return f"it waits for the download of the same content into {display(str(leader.folder))}"

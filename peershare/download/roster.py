@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peershare.content.blocks import block_count, block_size
-from peershare.content.names import display
+from peershare.content.names import display, folded
 from peershare.download.context import Download
 from peershare.download.picture import RateMeter, chunk_map
 from peershare.download.starting import Wish
@@ -34,6 +34,7 @@ class Entry:
     meter: RateMeter
     alarm: Alarm  # of the next picture
     sequential: bool = False
+    chosen: str = ""  # what is remembered in the place of an id
     waits: bool = False  # for another download of the same content
     unwanted: bool = False  # the user stopped it, at whatever moment that takes effect
     converting: bool = False
@@ -49,14 +50,25 @@ class Entry:
         paused = self.download.state is DownloadState.PAUSED
         return not self.over and not self.waits and not paused
 
-    def fulfils(self, wish: Wish, query: str) -> bool:
-        """Whether this is what is wished for, and has not ended."""
+    def fulfils(self, wish: Wish) -> bool:
+        """Whether this is what is wished for, and has not ended.
+
+        A content under another name that was asked for is another file, and so is what may be
+        other bytes; a name that is still looked for becomes what the wish has found for it.
+        """
         download = self.download
         if self.over or self.folder != wish.folder:
             return False
-        if download.content and wish.content is not None:
-            return download.content == wish.content
-        return download.name in (wish.name, query)
+        alike = folded(download.name) == folded(wish.name)
+        if wish.verified and download.content:
+            return download.content == wish.content and (alike or not wish.named)
+        if not download.decided:
+            same = alike if wish.verified else download.name == wish.name
+            chosen = not wish.verified and wish.content is not None
+            return not chosen and (same or download.name == wish.typed)
+        if download.content or download.name != wish.name:
+            return False
+        return wish.content == (self.chosen or None)
 
 
 class Roster:
@@ -93,10 +105,10 @@ class Roster:
         if status.id not in self._entries:
             self.complete[status.id] = status
 
-    def running(self, content: str) -> Download | None:
+    def running(self, content: str) -> Entry | None:
         """The download that holds the sessions of a content."""
         entries = (e for e in self if content and e.download.content == content and e.active)
-        return next((entry.download for entry in entries), None)
+        return next(entries, None)
 
     def fetch_in_order(self, content: str) -> None:
         """Somebody reads a content as it comes: fetch its blocks in order, where that can be."""

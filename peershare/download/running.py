@@ -70,6 +70,11 @@ class RunningDownload(ABC):
         self.finished_at: float | None = None
         self.ended: Deferred[None] = Deferred()  # fires when nothing of it is under way
 
+    @property
+    def decided(self) -> bool:
+        """Whether it is known which content it is, or that is not asked any more."""
+        return True
+
     # -- what the manager says
 
     def begin(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -92,10 +93,14 @@ class Contents:
         entry = self._entries.get(key)
         return entry.id if entry else ""
 
-    def find(self, content: str) -> ContentHandle | None:
-        """A content of this id, a whole one if there is one."""
+    def find(self, content: str, path: Path | None = None) -> ContentHandle | None:
+        """A content of this id, a whole one if there is one; rather the one at `path`."""
         part = None
-        for key in self._keys(content):
+        keys = self._keys(content)
+        if path is not None and len(keys) > 1:
+            known = self._files
+            keys = tuple(sorted(keys, key=lambda k: k not in known or known[k].path != path))
+        for key in keys:
             part = self._parts.get(key, part)
             if key in self._manifests:
                 file, name = self._files[key], self._entries[key].name

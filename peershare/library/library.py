@@ -182,9 +182,12 @@ class Library(Service):
         """The content id of a file, "" while it is not known."""
         return self._contents.id_of(file.key)
 
-    def find_content(self, content_id: str) -> ContentHandle | None:
-        """The content of this id, a whole file where there is one; None if we have it not."""
-        return self._contents.find(content_id)
+    def find_content(self, content_id: str, path: Path | None = None) -> ContentHandle | None:
+        """The content of this id, a whole file where there is one; None if we have it not.
+
+        Of several files the one at `path`, if there is one.
+        """
+        return self._contents.find(content_id, path)
 
     # -- what downloads bring
 

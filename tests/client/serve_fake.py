@@ -58,12 +58,20 @@ class StoryNode(FakeNode, Service):
         self.verified = (a_result("bee.mp4"), a_result(state="changed", detail="it was b3:2"))
 
     def start_download(
-        self, name: str, folder: Path | None, *, sequential: bool = False
+        self,
+        name: str,
+        folder: Path | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
     ) -> DownloadStatus:
         for status in self.started.values():
             if status.name == name and status.state not in FINAL_STATES:
                 return status
-        status = super().start_download(name, folder, sequential=sequential)
+        status = super().start_download(
+            name, folder, sequential=sequential, source=source, classic=classic
+        )
         story: Callable[[str, str], None] = getattr(self, f"tell_{name}", self.tell_forest)
         if name.startswith("b3:"):
             story = self.tell_swarm

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.client.choosing import LineChooser, PromptChooser, answer_of
+from peershare.client.arguments import Options, flags_of, parse_arguments
+from peershare.client.choosing import LineChooser, PromptChooser, answer_of, commands_for
 from peershare.client.console import Style
 from peershare.client.lines import LineSource
+from peershare.content.names import display
 from peershare.status import ContentChoice
-from tests.control.fake_node import a_choice
+from tests.control.fake_node import a_choice, a_classic_choice
 
+A, B = "198.18.0.2", "198.18.0.3"
 BOTH = (a_choice(1), a_choice(2))
 
 
@@ -42,6 +47,88 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(answer_of("", BOTH), (True, None))
         for line in ("0", "3", "-1", "1.0", "two", "²", "٢", "1 2", "9" * 5_000):
             self.assertEqual(answer_of(line, BOTH), (False, None), line)
+
+
+class CommandTests(SynchronousTestCase):
+    """What is printed for a candidate is read by a shell, and by the parser, as what is meant."""
+
+    def parsed(self, *candidates: ContentChoice, flags: Sequence[str] = ()) -> list[Options]:
+        found = []
+        for command in commands_for(candidates, flags):
+            program, *words = self.shell_words(command)
+            self.assertEqual(program, "peershare")
+            found.append(parse_arguments(words))
+        return found
+
+    def shell_words(self, command: str) -> list[str]:
+        """The words as bash reads them."""
+        program = f"printf '%s\\0' {command}"
+        done = subprocess.run(["bash", "-c", program], capture_output=True, check=True)
+        return done.stdout.decode().split("\0")[:-1]
+
+    def test_native(self) -> None:
+        """By the whole id, with what this get was given."""
+        flags = ("--output", "my folder", "--state", "/s")
+        (options,) = self.parsed(a_choice(1), flags=flags)
+        self.assertEqual((options.command, options.names), ("get", (a_choice(1).id,)))
+        self.assertEqual((options.output, options.flags["state"]), ("my folder", ["/s"]))
+
+    def test_classic(self) -> None:
+        """As the classic one, and, where several have it, as the one that each of them has."""
+        found = self.parsed(a_classic_choice("forest", A))
+        self.assertEqual([(o.names, o.classic, o.source) for o in found], [(("forest",), True, "")])
+        found = self.parsed(a_classic_choice("forest", A, B), a_classic_choice("Forest", B))
+        self.assertEqual(
+            [(o.names[0], o.classic, o.source) for o in found],
+            [
+                ("forest", True, ""),
+                ("forest", False, A),
+                ("forest", True, B),
+                ("Forest", True, ""),
+            ],
+        )
+
+    def test_any_name(self) -> None:
+        """Spaces, quotes, a dash, what no terminal should be given."""
+        for name in (
+            *(
+                "my forest",
+                " x ",
+                "it's",
+                '"',
+                "$(date)",
+                "`date`",
+                "a\\b",
+                "-x",
+                "--classic",
+                "!a",
+            ),
+            *(
+                "caf\u00e9",
+                "\u200bx",
+                "a\u202eb",
+                "\x1b[2J",
+                "\u2800",
+                "a;b",
+                "~",
+                "*",
+                "#x",
+                "\\x41'",
+            ),
+        ):
+            with self.subTest(name=name):
+                (command,) = commands_for([a_classic_choice(name, A)], ("--state", "/s"))
+                self.assertEqual(command, display(command, 1_000))
+                (options,) = self.parsed(a_classic_choice(name, A), flags=("--state", "/s"))
+                self.assertEqual((options.names, options.classic), ((name,), True))
+                self.assertEqual(options.flags["state"], ["/s"])
+
+    def test_flags(self) -> None:
+        """Those of this get, as they were given."""
+        given = ["--output", "x", "--sequential", "--state", "/s", "--address", "127.0.0.2"]
+        options = parse_arguments(["get", "forest", *given, "--classic"])
+        again = parse_arguments(["get", "forest", *flags_of(options)])
+        self.assertEqual(again, dataclasses.replace(options, classic=False))
 
 
 class LineChooserTests(SynchronousTestCase):

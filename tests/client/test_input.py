@@ -126,9 +126,9 @@ class GetAllTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["forest", "bee", "owl"])
 
     def test_from_stdin(self) -> None:
-        """A dash stands for the lines of stdin, without blanks around them."""
+        """A dash stands for the lines of stdin; a blank before or behind a name is part of it."""
         self.assertIs(self.run_with("a", "-", "z", stdin=b" forest \n\nbee"), ExitStatus.DONE)
-        self.assertEqual(self.names(), ["a", "forest", "bee", "z"])
+        self.assertEqual(self.names(), ["a", " forest ", "bee", "z"])
 
     def test_nothing_on_stdin(self) -> None:
         """No names at all are done."""

@@ -24,6 +24,7 @@ from peershare.client.tables import (
 from peershare.status import DownloadState
 from tests.control.fake_node import (
     a_choice,
+    a_classic_choice,
     a_content,
     a_download,
     a_peer,
@@ -182,19 +183,27 @@ class TablesTests(SynchronousTestCase):
 
     def test_candidates(self) -> None:
         """What tells contents of one name apart: size, id, who has it, since when."""
-        choices = (a_choice(1), a_choice(2, peers=1, complete=1, age_seconds=0.0))
+        addresses = ("198.18.0.2", "198.18.0.3")
+        choices = (
+            a_choice(1, addresses=addresses),
+            a_choice(2, peers=1, complete=1, age_seconds=0.0),
+            a_classic_choice("forest", "198.18.0.4"),
+        )
         self.assertEqual(
             plain_lines(candidates_sheet(choices)),
-            f"1000000\t{choices[0].id}\t2\t60\tforest.png\n"
-            f"2000000\t{choices[1].id}\t1\t0\tforest.png",
+            f"1000000\t{choices[0].id}\t2\t60\tforest.png\tnative\t198.18.0.2,198.18.0.3\n"
+            f"2000000\t{choices[1].id}\t1\t0\tforest.png\tnative\t-\n"
+            "-\t-\t1\t0\tforest\tclassic\t198.18.0.4",
         )
         self.assertEqual(
             candidate_lines(choices).split("\n"),
             [
                 "  1  1.0 MB  b3:100000000000  2 peers (1 with all)",
-                "     heard 60 s ago: forest.png",
+                "     from 198.18.0.2, 198.18.0.3, heard 60 s ago: forest.png",
                 "  2  2.0 MB  b3:200000000000  1 peer",
                 "     here: forest.png",
+                "  3  size unknown  classic, cannot be verified  1 peer",
+                "     from 198.18.0.4: forest",
             ],
         )
 

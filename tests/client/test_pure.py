@@ -230,7 +230,11 @@ class ParseLineTests(SynchronousTestCase):
         """Commands are commands, everything else is a name."""
         for line, request in (
             ("forest", Request("get", "forest")),
-            ("  my forest.png  ", Request("get", "my forest.png")),
+            (" my forest.png ", Request("get", " my forest.png ")),
+            ("get  my forest.png", Request("get", " my forest.png")),
+            ("stop  forest", Request("stop", " forest")),
+            (" list ", Request("list")),
+            ("get   ", Request("get")),
             ("list", Request("list")),
             ("list of birds", Request("get", "list of birds")),
             ("list *.png", Request("list", "*.png")),

@@ -112,6 +112,20 @@ def a_choice(number: int = 1, **fields: Any) -> ContentChoice:
     return structs.replace(choice, **fields)
 
 
+def a_classic_choice(name: str, *addresses: str) -> ContentChoice:
+    """What classic peers announce under a name."""
+    count = len(addresses)
+    return a_choice(
+        id="",
+        name=name,
+        size=None,
+        peers=count,
+        complete=count,
+        age_seconds=0.0,
+        addresses=addresses,
+    )
+
+
 def a_result(name: str = "forest.png", **fields: Any) -> VerifyResult:
     """A file that is as it was, but for these fields."""
     result = VerifyResult(
@@ -301,13 +315,20 @@ class FakeNode:
         return structs.replace(self.map, download=identifier)
 
     def start_download(
-        self, name: str, folder: Path | None, *, sequential: bool = False
+        self,
+        name: str,
+        folder: Path | None,
+        *,
+        sequential: bool = False,
+        source: str = "",
+        classic: bool = False,
     ) -> DownloadStatus:
         self._refuse(name)
         for running in self.started.values():
             if running.name == name and running.state not in FINAL_STATES:
                 return running
-        self.asked.append(("start", name, folder, *(("sequential",) if sequential else ())))
+        more = (("sequential",) if sequential else ()) + (("classic",) if classic else ())
+        self.asked.append(("start", name, folder, *more, *((source,) if source else ())))
         status = a_download(str(len(self.started) + 1), name)
         self.started[status.id] = status
         return status

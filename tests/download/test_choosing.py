@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from peershare.content.manifest import manifest_of
+from peershare.download.choosing import CATALOGUE_GRACE_SECONDS
 from peershare.errors import AmbiguousContentError, UnknownContentError
-from peershare.library.parts import PART_FOLDER
 from peershare.status import DownloadState
 from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import CatalogueEntry
@@ -39,12 +39,22 @@ class ChoosingTestCase(DownloadTestCase):
         object.__setattr__(swarm, "holders", self.holdings.holders)
         return swarm, chooser
 
-    def tell_natively(self, address: str, *told: tuple[str, str, bytes]) -> None:
-        """A native peer holds these: name, id, bytes."""
+    def holdings_of(self, address: str, *told: tuple[str, str, bytes]) -> None:
+        """A native peer holds these: name, id, bytes; nobody was told yet."""
         entries = [CatalogueEntry(n, len(d), i, True) for n, i, d in told]
         digest = take_in(self.holdings, *entries, now=self.reactor.seconds())
         self.assertTrue(self.holdings.attach(Endpoint(address, 5000), digest))
+
+    def tell_natively(self, address: str, *told: tuple[str, str, bytes]) -> None:
+        """A native peer announces these."""
+        self.holdings_of(address, *told)
         self.downloader.network_changed()
+
+    def candidates(self, query: str, **more: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+        """What there is to choose among: name, id, addresses."""
+        with self.assertRaises(AmbiguousContentError) as caught:
+            self.downloader.start(query, None, **more)
+        return [(c.name, c.id, c.addresses) for c in caught.exception.candidates]
 
     def wish(self, query: str, folder: Path | None = None) -> Any:
         return self.downloader.start(query, folder)
@@ -84,6 +94,147 @@ class ChoosingTests(ChoosingTestCase):
         status = self.wish("forest")
         self.assertEqual((status.content, status.verified), ("", False))
         self.assertEqual(self.dialled.host, A)
+
+
+class CandidateTests(ChoosingTestCase):
+    """A name decides nothing: whatever it fits can be meant."""
+
+    def test_however_it_fits(self) -> None:
+        """Exactly, by the stem, in another case, in another normal form."""
+        for query, one, other in (
+            ("report", "report.pdf", "report"),
+            ("report2.pdf", "Report2.pdf", "report2.pdf"),
+            ("caf\u00e9", "caf\u00e9.txt", "Caf\u00e9.txt"),
+            ("cafe\u0301.txt", "caf\u00e9.txt", "CAF\u00c9.txt"),
+        ):
+            self.tell_natively(A, (one, ID, CONTENT))
+            self.tell_natively(B, (other, OTHER, b"something else"))
+            found = sorted(self.candidates(query))
+            self.assertEqual(found, sorted([(one, ID, (A,)), (other, OTHER, (B,))]))
+        self.assertEqual((self.index.downloads(), self.pool.dialled), ((), []))
+
+    def test_whatever_the_protocol(self) -> None:
+        """What classic peers announce is not overruled by a native name, nor the other way."""
+        for address in (B, C):
+            self.tell(address)
+        self.tell_natively(A, ("forest.bin", ID, CONTENT))
+        expected = [("forest.bin", ID, (A,)), ("forest", "", (B, C))]
+        self.assertEqual(self.candidates("forest"), expected)
+        self.assertEqual(self.downloader.start("forest", None, source=A).content, ID)
+        self.assertEqual(self.downloader.start("forest", None, classic=True).content, "")
+        self.assertEqual(self.dialled.host, B)
+
+    def test_the_classic_face_of_a_native_peer(self) -> None:
+        """It is nothing of its own, and nobody takes the bytes of the classic content from it."""
+        self.tell(A)
+        self.tell_natively(A, ("forest.bin", ID, CONTENT))
+        self.assertEqual(self.wish("forest").content, ID)
+        self.tell(B)
+        self.assertEqual(self.candidates("forest")[1], ("forest", "", (B,)))
+        self.downloader.start("forest", None, classic=True)
+        self.assertEqual(self.dialled.host, B)
+        self.serve(limit=2)
+        self.let_connections_end()
+        hosts = {dialled.host for dialled in self.reactor.dialled}
+        self.assertNotIn(A, hosts)
+
+    def test_another_extension(self) -> None:
+        """It is another file, natively, and so is the classic face of whoever offers it."""
+        self.tell(A, stem="report")
+        self.tell_natively(A, ("report.pdf", ID, CONTENT))
+        self.assertEqual(self.wish("report.docx").state, DownloadState.SEARCHING)
+        self.reactor.advance(60)
+        self.assertEqual((self.status.state, self.reactor.dialled), (DownloadState.SEARCHING, []))
+
+    def test_a_name_that_a_native_peer_has_just_announced(self) -> None:
+        """Its catalogue is waited for, for a while: it may be the face of what is in there."""
+        self.natives.add(A)
+        self.wish("report.docx")
+        self.tell(A, stem="report")
+        self.reactor.advance(CATALOGUE_GRACE_SECONDS - 0.5)
+        self.assertEqual(self.reactor.dialled, [])
+        self.tell_natively(A, ("report.pdf", ID, CONTENT))
+        self.reactor.advance(60)
+        self.assertEqual(self.reactor.dialled, [])
+        self.wish("bee")
+        self.tell(A, stem="bee")
+        self.reactor.advance(CATALOGUE_GRACE_SECONDS + 0.1)
+        self.assertEqual(self.dialled.host, A)
+
+    def test_classic_names(self) -> None:
+        """A stem and its whole names, or two spellings, are several; chosen, each is just that."""
+        self.tell(A)
+        self.tell(B, *(f"forest.exe_{number}" for number in range(1, 6)))
+        self.tell(C, stem="Forest")
+        names = [name for name, _, _ in self.candidates("forest")]
+        self.assertEqual(names, ["Forest", "forest", "forest.exe"])
+        self.assertEqual(self.downloader.start("forest", None, classic=True).name, "forest")
+        self.serve()
+        self.assertEqual({dialled.host for dialled in self.reactor.dialled}, {A})
+        self.assertEqual(self.status.path, str(self.share / "forest"))
+        self.downloader.start("Forest", None, classic=True)
+        self.assertEqual(self.serve()[0], (C, "Forest_1"))
+
+    def test_from_one_address(self) -> None:
+        """Only what it has is meant, and by the classic protocol nobody else gives it."""
+        for address in (A, B):
+            self.tell(address)
+        self.downloader.start("forest", None, source=B)
+        self.give(CONTENT[:10])
+        self.tell(C)
+        self.dialled.refuse()
+        self.reactor.advance(5)
+        self.assertEqual({dialled.host for dialled in self.reactor.dialled}, {B})
+
+    def test_what_was_chosen_is_remembered(self) -> None:
+        """After a restart, before a byte has arrived, nobody else's offer is taken for it."""
+        self.tell(A)
+        self.downloader.start("forest", None, source=A)
+        self.restart()
+        self.tell_natively(B, ("forest.png", ID, CONTENT))
+        self.tell(C)
+        self.assertEqual((self.status.content, self.pool.dialled), ("", []))
+        self.assertEqual({dialled.host for dialled in self.reactor.waiting}, {A})
+
+    def test_later_names(self) -> None:
+        """What is under way takes nothing from a longer name of its stem, nor its extension."""
+        self.tell(A)
+        self.wish("forest")
+        self.give(CONTENT[:10])
+        self.tell(B, *(f"forest.exe_{number}" for number in range(1, 6)))
+        self.serve()
+        self.assertEqual({dialled.host for dialled in self.reactor.dialled}, {A})
+        self.assertEqual(Path(self.status.path).name, "forest")
+
+    def test_a_name_that_looks_like_an_id(self) -> None:
+        """It may be either; with the prefix it is an id."""
+        digits = ID[3:11]
+        self.tell_natively(A, ("forest.png", ID, CONTENT))
+        self.tell_natively(B, (digits, OTHER, b"something else"))
+        self.assertEqual(len(self.candidates(digits)), 2)
+        self.assertEqual(self.wish(f"b3:{digits}").content, ID)
+
+    def test_what_is_under_way(self) -> None:
+        """A part here is what its name means, and another content of that name is another one."""
+        self.tell_natively(A, ("forest.png", ID, CONTENT))
+        first = self.wish("forest.png")
+        self.holdings.detach(Endpoint(A, 5000))
+        self.assertEqual(self.wish("FOREST").id, first.id)
+        self.downloader.stop(first.id)
+        self.assertEqual(self.wish("forest.png").id, first.id)
+        self.tell_natively(B, ("forest.png", OTHER, b"something else"))
+        self.assertEqual(len(self.candidates("forest.png")), 2)
+        self.assertEqual(self.wish(ID).id, first.id)
+        self.restart(resume=False)
+        self.tell_natively(B, ("forest.png", OTHER, b"something else"))
+        self.assertEqual(len(self.candidates("forest.png")), 2)
+        self.assertEqual(self.wish(ID[:12]).id, first.id)
+
+    def test_spaces(self) -> None:
+        """They are part of a name."""
+        self.tell_natively(A, (" report.txt", ID, CONTENT), ("report.txt", OTHER, b"something"))
+        self.assertEqual(self.wish(" report.txt").content, ID)
+        self.assertEqual(self.wish("report.txt").content, OTHER)
 
 
 class CompleteTests(ChoosingTestCase):
@@ -127,6 +278,24 @@ class CompleteTests(ChoosingTestCase):
         self.assertEqual((elsewhere / "forest.png").read_bytes(), CONTENT)
         self.assertEqual(self.pool.dialled, [])
 
+    def test_under_another_name(self) -> None:
+        """A name whose bytes are here under another one is made here, a file of its own."""
+        self.tell_natively(A, ("tree.png", ID, CONTENT))
+        status = self.wish("tree.png")
+        made = self.share / "tree.png"
+        self.assertEqual((self.status.state, self.status.path), (DownloadState.DONE, str(made)))
+        self.assertTrue(self.status.verified)
+        self.assertEqual(made.read_bytes(), CONTENT)
+        self.assertNotEqual(made.stat().st_ino, self.path.stat().st_ino)
+        self.assertEqual(self.pool.dialled, [])
+        self.assertEqual(self.wish("tree").id, status.id)
+        self.assertEqual(self.wish(ID).state, DownloadState.DONE)
+
+    def test_in_another_case(self) -> None:
+        """That is the name of the file which is here."""
+        self.tell_natively(A, ("FOREST.png", ID, CONTENT))
+        self.assertEqual(self.wish("FOREST.png").path, str(self.path))
+
 
 class ConvertingTests(ChoosingTestCase):
     def test_while_it_searches(self) -> None:
@@ -141,17 +310,52 @@ class ConvertingTests(ChoosingTestCase):
             DownloadState.STOPPED, [e.download.state for e in self.events if hasattr(e, "download")]
         )
 
-    def test_what_came_is_kept(self) -> None:
-        """The part goes on under its new name, and what of it is right need not come again."""
+    def test_not_once_a_byte_has_arrived(self) -> None:
+        """Whoever offers that name from then on, the giver itself included: it stays what it is."""
         self.tell(A)
         self.wish("forest")
-        self.serve(limit=3)
-        self.accept()  # the fourth one is under way
-        self.tell_natively(A, ("forest.png", ID, CONTENT))
+        self.accept().give(CONTENT[:1])
+        self.tell_natively(A, ("forest.png", OTHER, b"something else"))
+        self.tell_natively(B, ("forest.png", ID, CONTENT))
         self.reactor.advance(0.1)
-        (part,) = [path.name for path in (self.share / PART_FOLDER).iterdir()]
-        self.assertEqual(part, f"{self.status.id}-forest.png.part")
+        self.assertEqual((self.status.content, self.status.name), ("", "forest"))
+        self.assertEqual(self.pool.dialled, [])
+
+    def test_not_after_a_pause_or_a_restart(self) -> None:
+        """What has received a byte once is not a name alone any more, stored chunks or none."""
+        self.tell(A)
+        identifier = self.wish("forest").id
+        self.accept().give(CONTENT[:1])
+        self.downloader.pause(identifier)
+        self.let_connections_end()
+        self.tell_natively(B, ("forest.png", ID, CONTENT))
+        self.downloader.resume(identifier)
+        self.assertEqual(self.status.content, "")
+        self.restart()
+        self.tell_natively(B, ("forest.png", ID, CONTENT))
+        self.assertEqual((self.status.content, self.pool.dialled), ("", []))
+
+    def test_before_a_byte_has_arrived(self) -> None:
+        """A giver that turns out to offer the content itself is asked for that."""
+        self.tell(A)
+        self.wish("forest")
+        self.tell_natively(A, ("forest.png", ID, CONTENT))
+        self.assertEqual((self.status.name, self.status.content), ("forest.png", ID))
         self.assertEqual(self.index.downloads()[0].content, ID)
+
+    def test_not_into_one_of_several(self) -> None:
+        """A name that is waited for, and then fits several, waits on and says so."""
+        self.wish("forest")
+        self.holdings_of(A, ("forest.png", ID, CONTENT))
+        self.tell_natively(B, ("forest.exe", OTHER, b"something else"))
+        status = self.status
+        self.assertEqual((status.state, status.content), (DownloadState.SEARCHING, ""))
+        self.assertIn("fits 2 different contents", status.problem)
+        self.assertRaises(AmbiguousContentError, self.wish, "forest")
+        self.assertEqual(self.pool.dialled, [])
+        self.holdings.detach(Endpoint(B, 5000))
+        self.downloader.network_changed()
+        self.assertEqual((self.status.content, self.status.problem), (ID, ""))
 
     def test_not_from_peers_that_are_classic_alone(self) -> None:
         """What others give by the classic protocol goes on: it may be another file."""

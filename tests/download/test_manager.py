@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peershare.download.manager import PICTURE_SECONDS
 from peershare.download.roster import REMEMBERED_DOWNLOADS
-from peershare.errors import AmbiguousNameError, BadNameError, StorageError, UnknownDownloadError
+from peershare.errors import AmbiguousContentError, BadNameError, StorageError, UnknownDownloadError
 from peershare.status import DownloadChanged, DownloadState, Notice, NoticeKind
 from tests.download.world import CONTENT, A, B, DownloadTestCase
 
@@ -17,7 +17,9 @@ class StartingTests(DownloadTestCase):
         self.tell(A)
         first = self.start()
         self.assertEqual(self.start(), first)
-        self.assertEqual(self.start(" forest "), first)
+        with self.assertRaises(BadNameError):
+            self.start("forest ")  # a name of its own, which no file here can have
+        self.assertNotEqual(self.start(" forest"), first)
         self.assertEqual(len(self.reactor.dialled), 1)
 
     def test_into_two_folders(self) -> None:
@@ -39,9 +41,10 @@ class StartingTests(DownloadTestCase):
     def test_ambiguous_names(self) -> None:
         """Two contents that the name fits: the user chooses."""
         self.tell(A, "forest.png_1", "forest.jpg_1")
-        with self.assertRaises(AmbiguousNameError) as caught:
+        with self.assertRaises(AmbiguousContentError) as caught:
             self.start()
-        self.assertEqual(caught.exception.choices, ("forest.jpg", "forest.png"))
+        choices = [(c.name, c.id, c.addresses) for c in caught.exception.candidates]
+        self.assertEqual(choices, [("forest.jpg", "", (A,)), ("forest.png", "", (A,))])
         self.assertEqual(self.index.downloads(), ())
         self.start("forest.png")
         self.assertEqual(len(self.reactor.waiting), 1)

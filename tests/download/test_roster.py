@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.download.picture import RateMeter
 from peershare.download.roster import REMEMBERED_DOWNLOADS, Entry, Roster
-from peershare.download.starting import Wish
+from peershare.download.starting import CHOSEN_CLASSIC, Wish
 from peershare.download.swarm.download import SwarmDownload
 from peershare.download.swarm.order import Order
 from peershare.errors import UnknownDownloadError
@@ -28,6 +28,7 @@ class Fake:
 
     def __init__(self, identifier: int, content: str, state: DownloadState) -> None:
         self.id, self.name, self.content, self.state = str(identifier), "forest", content, state
+        self.decided = True
 
 
 class RosterTests(SynchronousTestCase):
@@ -67,14 +68,29 @@ class RosterTests(SynchronousTestCase):
         self.assertEqual(self.ready(), ["1", "2"])
 
     def test_what_fulfils_a_wish(self) -> None:
-        """The same content into the same folder, by id or by name, unless it is over."""
+        """The same content into the same folder, unless it is over, or has to have another name."""
         entry = self.add(1)
-        self.assertTrue(entry.fulfils(Wish("other name", Path("/1"), ID), "forest"))
-        self.assertTrue(entry.fulfils(Wish("forest", Path("/1"), None), "forest"))
-        self.assertFalse(entry.fulfils(Wish("forest", Path("/1"), "b3:" + "2" * 64), "forest"))
-        self.assertFalse(entry.fulfils(Wish("forest", Path("/2"), ID), "forest"))
+        self.assertTrue(entry.fulfils(Wish("other name", Path("/1"), ID)))
+        self.assertTrue(entry.fulfils(Wish("Forest", Path("/1"), ID, named=True)))
+        self.assertFalse(entry.fulfils(Wish("other name", Path("/1"), ID, named=True)))
+        self.assertFalse(entry.fulfils(Wish("forest", Path("/1"), None)))
+        self.assertFalse(entry.fulfils(Wish("forest", Path("/1"), "b3:" + "2" * 64)))
+        self.assertFalse(entry.fulfils(Wish("forest", Path("/2"), ID)))
         entry.download.state = DownloadState.STOPPED
-        self.assertFalse(entry.fulfils(Wish("forest", Path("/1"), ID), "forest"))
+        self.assertFalse(entry.fulfils(Wish("forest", Path("/1"), ID)))
+
+    def test_what_fulfils_a_wish_without_an_id(self) -> None:
+        """The same name; what has received a byte is not what another protocol offers."""
+        entry = self.add(1, content="")
+        by_name, by_id = Wish("forest", Path("/1"), None), Wish("forest", Path("/1"), ID)
+        chosen = Wish("forest", Path("/1"), CHOSEN_CLASSIC)
+        wishes = (by_name, by_id, chosen)
+        self.assertEqual([entry.fulfils(wish) for wish in wishes], [True, False, False])
+        entry.chosen = CHOSEN_CLASSIC
+        self.assertEqual([entry.fulfils(wish) for wish in wishes], [False, False, True])
+        entry.chosen, entry.download.decided = "", False
+        self.assertEqual([entry.fulfils(wish) for wish in wishes], [True, True, False])
+        self.assertTrue(entry.fulfils(Wish("forest.png", Path("/1"), ID, typed="forest")))
 
     def test_complete_ones(self) -> None:
         """They are found, and all of their blocks are here; an odd id is safe to show."""

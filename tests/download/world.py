@@ -60,6 +60,7 @@ class DownloadTestCase(SynchronousTestCase):
         self.patch(library_module, "FolderWatch", FakeWatch)
         self.workers: Callable[..., Any] = run_now
         self.reactor = FakeReactor()
+        self.natives: set[str] = set()  # addresses that send native beacons
         self.dictionary = ContentDictionary()
         self.events: list[Event] = []
         self.make_downloader()
@@ -108,7 +109,13 @@ class DownloadTestCase(SynchronousTestCase):
             holders=lambda content: (),
             proven_at=lambda address, port: None,
         )
-        return swarm, Chooser(self.library, self.holdings, self.reactor.seconds)
+        return swarm, Chooser(
+            self.library,
+            self.holdings,
+            self.reactor.seconds,
+            self.dictionary,
+            lambda address: address in self.natives,
+        )
 
     def run_in_worker(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.workers(function, *arguments)

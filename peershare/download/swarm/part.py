@@ -8,7 +8,9 @@ Not for: whom the blocks come from.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
@@ -35,6 +37,8 @@ from peershare.library.library import Library
 from peershare.library.parts import PART_FOLDER, PartFile
 
 T = TypeVar("T")
+
+_FICLONE = 0x40049409  # linux/fs.h
 
 _COPY_BYTES = 1 << 20
 # A block up to this size is checked where it arrived, while it is still in the processor's cache:
@@ -119,7 +123,7 @@ class VerifiedPart:
             return
         file = self._open()
         own = self._library.find_content(self._record.content or "")
-        if own is not None and (own.held is not None or own.path.parent == self._folder):
+        if own is not None and own.held is not None:
             own = None
         if self._checked:
             missing = [index for index in range(self.held.total) if index not in self.held]
@@ -283,19 +287,34 @@ class VerifiedPart:
 def _copy(own: ContentHandle, file: PartFile) -> None:
     """Worker: copy a content that we have elsewhere; whether it is right is checked afterwards.
 
-    What cannot be read is fetched instead.  Raises `StorageError` if it cannot be written.
+    Its blocks on the disk are shared where the file system can do that, until one of the two files
+    is written to; never the file itself: what is done to one name is not done to the other.  What
+    cannot be read is fetched instead.  Raises `StorageError` if it cannot be written.
     """
     try:
         descriptor = open_regular(own.path)
     except OSError:
         return
     try:
+        if _clone(descriptor, file.descriptor):
+            return
         offset = 0
-        while data := _read(descriptor, _COPY_BYTES, offset):
+        while not file.abandoned() and (data := _read(descriptor, _COPY_BYTES, offset)):
             file.write_at(data, offset)
             offset += len(data)
     finally:
         os.close(descriptor)
+
+
+def _clone(source: int, target: int) -> bool:
+    """Whether the file system made the target a clone of the source, at once."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False  # it cannot; or the disk is in the way, which is met again by who copies
+    return True
 
 
 def _copy_blocks(
