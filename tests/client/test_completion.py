@@ -150,7 +150,7 @@ class ShellCases:
     def test_words(self) -> None:
         """Commands, options and what an option takes."""
         self.completed("peershare hist", "<history>")
-        self.completed("peershare history --dir", "<history><--direction>")
+        self.completed("peershare history --directi", "<history><--direction>")
         self.completed("peershare history --direction up", "<history><--direction><upload>")
         self.completed("peershare completion zs", "<completion><zsh>")
         self.completed("peershare share nam", "<share><names>")
