@@ -397,10 +397,12 @@ def make_destination(folder: Path) -> list[Path]:
     except FileNotFoundError as error:  # what is above it is there: nothing can be made in it
         _remove(made)
         raise OSError(errno.EPERM, "no folder can be made here", str(folder)) from error
-    except OSError:
+    except OSError as error:
         if folder.is_dir():  # whatever the system says of one that exists
             return made
         _remove(made)
+        if error.errno == errno.EEXIST:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
         raise
 
 
