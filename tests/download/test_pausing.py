@@ -119,12 +119,14 @@ class PauseTests(PausingTestCase):
     def test_while_the_disk_is_full(self) -> None:
         """It does not look at the disk again before it is resumed."""
         self.tell(A)
-        (self.share / ".peershare").write_bytes(b"in the way")
+        disk = FakeDisk(self.patch)
+        disk.full_after = 0
         identifier = self.start()
+        self.serve(CONTENT, 1)
         self.assert_state(DownloadState.BLOCKED)
         self.pause(identifier)
         self.assertEqual(self.status.problem, "")
-        (self.share / ".peershare").unlink()
+        disk.full_after = None
         self.reactor.advance(3 * DISK_RETRY_SECONDS)
         self.assert_state(DownloadState.PAUSED)
         self.downloader.resume(identifier)
