@@ -139,8 +139,8 @@ class OpenFolder:
         """Open it; in `parent`, `path` is a name, and no link is followed.  Raises `OSError`."""
         flags = _FOLDER_FLAGS | (os.O_NOFOLLOW if parent is not None else 0)
         dir_fd = None if parent is None else parent.descriptor
-        self.descriptor: int = os.open(path, flags, dir_fd=dir_fd)
         self._path = path if parent is None else parent.path / path
+        self.descriptor: int = os.open(path, flags, dir_fd=dir_fd)
 
     def __enter__(self) -> OpenFolder:
         return self

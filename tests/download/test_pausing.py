@@ -119,14 +119,12 @@ class PauseTests(PausingTestCase):
     def test_while_the_disk_is_full(self) -> None:
         """It does not look at the disk again before it is resumed."""
         self.tell(A)
-        disk = FakeDisk(self.patch)
-        disk.full_after = 0
+        (self.share / ".peershare").write_bytes(b"in the way")
         identifier = self.start()
-        self.serve(CONTENT, 1)
         self.assert_state(DownloadState.BLOCKED)
         self.pause(identifier)
         self.assertEqual(self.status.problem, "")
-        disk.full_after = None
+        (self.share / ".peershare").unlink()
         self.reactor.advance(3 * DISK_RETRY_SECONDS)
         self.assert_state(DownloadState.PAUSED)
         self.downloader.resume(identifier)
