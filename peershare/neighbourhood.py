@@ -6,6 +6,7 @@ sessions, downloads, nor for anything classic.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
@@ -51,10 +52,12 @@ class Neighbourhood(Service):
         entries: Callable[[], Iterable[CatalogueEntry]],
         is_local: Callable[[IPv4Address], bool],
         memory: int = MAX_COST_BYTES,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         """`entries` gives what we hold; `shares_changed` says that it is not what it was.
 
-        `memory` are the bytes that what others hold may take.
+        `memory` are the bytes that what others hold may take; `cpu` gives the seconds that the
+        processor has spent on us.
 
         `sessions` is a pool of sessions, which is asked only for who has proven to be there.
         `is_local`: on the network of one of our links.
@@ -71,7 +74,7 @@ class Neighbourhood(Service):
             neighbours=lambda: self.neighbours.proven_count,
             known=self.neighbours.questions,
         )
-        self._chores = Chores(reactor)
+        self._chores = Chores(reactor, cpu)
         self._fetcher = self._make_fetcher(sessions, random)
         self._hearing = Hearing(
             reactor,
@@ -87,8 +90,10 @@ class Neighbourhood(Service):
         self._callbacks: list[Callable[[], object]] = []
         self._on_left: list[Callable[[str], object]] = []
         self._version, self._seen = 0, (0, 0)
-        self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell)
-        self._updating = Paced(reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update)
+        self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell, cpu)
+        self._updating = Paced(
+            reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update, cpu
+        )
 
     def _make_fetcher(self, sessions: Sessions, random: Random) -> Fetcher:
         held, chores = self.holdings, self._chores

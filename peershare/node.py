@@ -88,13 +88,15 @@ class Node(MultiService):
         self._lock = lock
         self._pools = pools
         self._pid = os.getpid()
-        self._searching = Paced(world.reactor, 0.0, _SEARCH_GAP_SECONDS, self._search, at_once=True)
+        self._searching = Paced(
+            world.reactor, 0.0, _SEARCH_GAP_SECONDS, self._search, world.cpu, at_once=True
+        )
         self._news = News(world.reactor.seconds)
         parts = self._parts = make_parts(
             settings, world, index, resume=resume, on_told=self._told, emit=self._news.emit
         )
         self.guest = parts.guest
-        self._contents = ContentsList(parts, world.reactor)
+        self._contents = ContentsList(parts, world.reactor, world.cpu)
         self._offering = Offering(world, parts.library)
         self._metering = Metering(world.reactor, lambda: overview.totals(parts), self._look)
         self._room = Periodic(world.reactor, _ROOM_SECONDS, self._look_at_disks)

@@ -7,6 +7,7 @@ Not for: starting or stopping them (node).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -59,6 +60,7 @@ class World:
     random: Random
     interfaces: Callable[[], Iterable[Interface]]
     watch: bool = True  # False: the share folder is scanned by the clock alone
+    cpu: Callable[[], float] = time.thread_time  # processor seconds spent on us
     recorder: Workers | None = None  # one thread, for what is written into the state folder
 
     @property
@@ -126,7 +128,7 @@ class _Wiring:
         self.dictionary = ContentDictionary(memory // _CLASSIC_SHARE)
         self.holdings_memory = memory - memory // _CLASSIC_SHARE
         self.dictionary_file = DictionaryFile(
-            world.reactor, self.dictionary, settings.state, world.records
+            world.reactor, self.dictionary, settings.state, world.records, cpu=world.cpu
         )
         self.identity = Identity.of_this_run(settings.state, world.random)
         self.listening: Listening
@@ -223,6 +225,7 @@ class _Wiring:
             entries=self.library.catalogue,
             is_local=self._is_local,
             memory=self.holdings_memory,
+            cpu=self.world.cpu,
         )
         self.library.on_change(neighbourhood.shares_changed, classic=False)
         return neighbourhood

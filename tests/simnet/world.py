@@ -75,6 +75,7 @@ class Machine:
             random=random,
             interfaces=self.host.interfaces,
             watch=False,
+            cpu=lambda: 0.0,
         )
         try:
             self.node = self._made(world)
