@@ -108,7 +108,7 @@ class Index:
 
     @property
     def problem(self) -> str:
-        """One sentence while something is wrong with it, and if it was lost before this run."""
+        """One sentence while something is wrong with it, or if it was lost since the last one."""
         return self._trouble or self._lost
 
     def on_rewritten(self, callback: Callable[[], None]) -> None:
@@ -411,7 +411,11 @@ class Index:
             self._log.warn("{path}: it is written again", path=str(self.path))
         if self._rewriting:
             self._rewriting = False
-            self._log.warn("{path}: it was written anew; {kept}", path=str(self.path), kept=kept)
+            self._lost = (
+                f"{self.path}: the index was damaged or removed while the service ran; a new one"
+                f" was written, and nothing is lost ({kept})"
+            )
+            self._log.warn("{lost}", lost=self._lost)
             for callback in self._on_rewritten if not self._closed else ():
                 callback()
         if not self._queue:

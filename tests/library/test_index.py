@@ -584,9 +584,13 @@ class TroubleTests(IndexTestCase):
         """Something to be written."""
         self.index.add_stems({"c.png": "c"})
 
-    def assert_whole(self, bad: int = 0) -> None:
-        """All is well, also after a restart; so many damaged ones were set aside."""
-        self.assertEqual(self.index.problem, "")
+    def assert_whole(self, bad: int = 0, *, anew: bool = False) -> None:
+        """All is well, also after a restart; so many damaged ones were set aside.
+
+        `anew`: it was written anew, and that is told for as long as the service runs.
+        """
+        self.assertEqual("a new one was written" in self.index.problem, anew)
+        self.assertEqual(bool(self.index.problem), anew)
         downloads = self.index.downloads()
         self.successResultOf(self.index.flushed())
         self.reopened()
@@ -648,7 +652,7 @@ class TroubleTests(IndexTestCase):
         self.path.write_bytes(os.urandom(self.path.stat().st_size))
         (self.folder / f"{INDEX_NAME}-wal").write_bytes(os.urandom(4_096))
         self.change()
-        self.assert_whole(bad=2)
+        self.assert_whole(bad=2, anew=True)
 
     def test_overwritten_and_found_by_looking(self) -> None:
         """No change is needed: it is looked at now and then."""
@@ -661,7 +665,7 @@ class TroubleTests(IndexTestCase):
             file.seek(4_096)
             file.write(os.urandom(size - 4_096))
         self.index.look()
-        self.assert_whole(bad=1)
+        self.assert_whole(bad=1, anew=True)
 
     def test_removed(self) -> None:
         """SQLite would go on writing into a file without a name."""
@@ -670,7 +674,7 @@ class TroubleTests(IndexTestCase):
             path.unlink()
         self.index.look()
         self.assertTrue(self.path.exists())
-        self.assert_whole()
+        self.assert_whole(anew=True)
 
     def test_replaced(self) -> None:
         """By an older copy, say, which is not what this run has seen: that one is kept aside."""
@@ -680,7 +684,7 @@ class TroubleTests(IndexTestCase):
         self.change()
         (other / INDEX_NAME).replace(self.path)
         self.index.look()
-        self.assert_whole(bad=1)
+        self.assert_whole(bad=1, anew=True)
 
     def test_its_log_removed(self) -> None:
         """What was in it comes into the file, before anybody is killed."""
