@@ -103,7 +103,9 @@ class Roster:
     def add_complete(self, status: DownloadStatus) -> None:
         """A download was complete before it was asked for."""
         if status.id not in self._entries:
+            self.complete.pop(status.id, None)
             self.complete[status.id] = status
+            self._forget_old()
 
     def running(self, content: str) -> Entry | None:
         """The download that holds the sessions of a content."""
