@@ -212,6 +212,10 @@ class Index:
         """The download of this id, if it is remembered."""
         return self._downloads.get(download)
 
+    def is_former(self, download: int) -> bool:
+        """Whether it was begun by a former run."""
+        return download <= self._former_id
+
     def find_download(
         self, name: str, folder: Path, content: str | None = None
     ) -> DownloadRecord | None:
@@ -325,6 +329,7 @@ class Index:
             self._put(_record(row, tuple(chunks.get(row["id"], ()))))
         last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'downloads'")
         self._last_id: int = max([*self._downloads, *(row[0] for row in last), 0])
+        self._former_id: int = self._last_id
         rows = connection.execute(
             "SELECT content, size, digests FROM manifests"
             " WHERE content IN (SELECT content FROM downloads WHERE path IS NULL)"

@@ -34,6 +34,7 @@ from peershare.library.hashing import hash_range
 
 PART_FOLDER = ".peershare"
 _COPY_BYTES = 1 << 20
+_MOST_TRIES = 20
 # A file system that knows no locks says one of these.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
@@ -79,10 +80,21 @@ class PartFile:
             self._folder = OpenFolder(folder)
         try:
             with storage_errors(folder, "write into this folder"):
-                self._open(name)
+                self._open_patiently(name)
         except BaseException:
             self.close()
             raise
+
+    def _open_patiently(self, name: str) -> None:
+        """The same, while other downloads end and take the folder away that was empty."""
+        for left in reversed(range(_MOST_TRIES)):
+            try:
+                self._open(name)
+                return
+            except FileNotFoundError:
+                self._close_file()
+                if not left:
+                    raise
 
     def _open(self, name: str) -> None:
         """Open or make it, without following links.  Raises `StorageError`, `OSError`."""
@@ -149,6 +161,9 @@ class PartFile:
     def close(self) -> None:
         """Close it and leave it there; may be called twice."""
         self._folder.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

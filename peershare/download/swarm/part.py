@@ -141,6 +141,8 @@ class VerifiedPart:
 
     async def _recognise(self) -> bool:
         """Whether a former run had given it its final name already; then nothing is missing."""
+        if not self._index.is_former(self._record.id):
+            return False
         wanted = (self.path, self._folder, self._record.name)
         for path in await self._workers(candidates, *wanted, self.manifest.size):
             found = await hash_large(self._hashers, Wanted(path, None), lambda: self._closing)
