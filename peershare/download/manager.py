@@ -131,11 +131,11 @@ class Downloader(Service):
         """
         asked = Asked(query, source, classic)
         wish = self._starter.wish(asked, folder, sequential=sequential, decided=self._decided)
-        for entry in self._roster:
-            if entry.fulfils(wish):
-                if wish.verified:
-                    self._convert(entry)
-                return self.resume(entry.download.id)
+        entry = self._roster.fulfilling(wish)
+        if entry is not None:
+            if wish.verified:
+                self._convert(entry)
+            return self.resume(entry.download.id)
         complete = self._starter.complete(wish)
         if complete is not None:
             self._roster.add_complete(complete)
@@ -167,7 +167,7 @@ class Downloader(Service):
             self._index.set_wanted(int(identifier), True, paused=True)
             entry.waits = False
             entry.download.pause()
-            self._begin_ready()
+            self._begin_ready(entry)
         return self._picture(entry)
 
     def resume(self, identifier: str) -> DownloadStatus:
@@ -185,7 +185,7 @@ class Downloader(Service):
         if download.state is DownloadState.PAUSED and not entry.waits:
             self._index.set_wanted(int(identifier), True)
             entry.waits = True
-            self._begin_ready()
+            self._begin_ready(entry)
             self._changed(download)
         return self._picture(entry)
 
@@ -234,8 +234,8 @@ class Downloader(Service):
 
     def met(self, content: str, address: str, port: int) -> None:
         """This address fetches a content from us: whoever fetches it here can turn to it, too."""
-        for entry in self._roster:
-            if entry.download.content == content and not entry.over:
+        for entry in self._roster.of_content(content):
+            if not entry.over:
                 entry.download.met(address, port)
 
     # -- below
@@ -268,7 +268,7 @@ class Downloader(Service):
             entry.download.pause()
         else:
             entry.waits = True
-            self._begin_ready()
+            self._begin_ready(entry)
             leader = self._leader(entry)
             if leader is not None:
                 text = f"{display(record.name)}: {_in_turn(leader)}"
@@ -281,8 +281,8 @@ class Downloader(Service):
         if download.state is DownloadState.DONE:
             self._starter.unfinished.drop(record.id)
             self._note_classic(download.content or None, download.path)
-        self._begin_ready()
-        for other in self._roster:
+        self._begin_ready(entry)
+        for other in self._roster.of_content(""):
             if other.active:
                 self._convert(other)
 
@@ -305,14 +305,14 @@ class Downloader(Service):
             except StorageError as error:
                 self._log.warn("{error}", error=error)
 
-    def _begin_ready(self) -> None:
-        """Begin whatever waits for no other download any more: it can be copied from there."""
-        for entry in self._roster.ready() if self.running else ():
-            if entry.download.state is DownloadState.PAUSED:
-                entry.download.resume()
-                self._convert(entry)
+    def _begin_ready(self, entry: Entry) -> None:
+        """Begin whatever of this content waits for no other: it can be copied from there."""
+        for ready in self._roster.ready(entry) if self.running else ():
+            if ready.download.state is DownloadState.PAUSED:
+                ready.download.resume()
+                self._convert(ready)
             else:
-                entry.download.begin()
+                ready.download.begin()
 
     def _convert(self, entry: Entry) -> bool:
         """Whether a classic download is to go on as a verified one, and does."""
@@ -331,9 +331,8 @@ class Downloader(Service):
         return any(
             not other.over
             and other.folder == entry.folder
-            and other.download.content == wish.content
             and folded(other.download.name) == folded(wish.name)
-            for other in self._roster
+            for other in self._roster.of_content(wish.content or "")
         )
 
     def _converted(self, entry: Entry, wish: Wish) -> None:
@@ -347,6 +346,7 @@ class Downloader(Service):
             self._log.warn("{error}", error=error)
             return
         download = entry.download = self._starter.make(record)
+        self._roster.exchanged(entry)
         download.given.update(before.given)
         download.started_at = before.started_at
         self._run(entry, record)

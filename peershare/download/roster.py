@@ -23,6 +23,8 @@ from peershare.status import FINAL_STATES, BlockMap, DownloadState, DownloadStat
 from peershare.timers import Alarm
 
 REMEMBERED_DOWNLOADS = 100
+# After so many new ones it is looked at which old ones may be forgotten.
+_LOOKED_AT = 25
 
 
 @dataclass
@@ -72,10 +74,14 @@ class Entry:
 
 
 class Roster:
-    """By their ids, oldest first."""
+    """By their ids, oldest first; what is asked of one costs nothing for all the others."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        # by content id ("" where there is none) and by folded name: ids and their entries
+        self._alike: dict[str, dict[str, Entry]] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}  # under which of these an entry is, by its id
+        self._added = 0  # since what is over was looked for
         self.complete: dict[str, DownloadStatus] = {}  # before they were asked for
 
     def __iter__(self) -> Iterator[Entry]:
@@ -98,7 +104,36 @@ class Roster:
         self.complete.pop(identifier, None)
         self._entries.pop(identifier, None)
         self._entries[identifier] = entry
+        self.exchanged(entry)
         self._forget_old()
+
+    def exchanged(self, entry: Entry) -> None:
+        """The download of an entry is another one, of another name or content."""
+        identifier, download = entry.download.id, entry.download
+        self._leave(identifier)
+        keys = self._keys[identifier] = (download.content, folded(download.name))
+        for key in keys:
+            self._alike.setdefault(key, {})[identifier] = entry
+
+    def _leave(self, identifier: str) -> None:
+        for key in self._keys.pop(identifier, ()):
+            alike = self._alike.get(key, {})
+            alike.pop(identifier, None)
+            if not alike:
+                self._alike.pop(key, None)
+
+    def of_content(self, content: str) -> list[Entry]:
+        """The downloads of a content; with "" those that have no id."""
+        found = self._alike.get(content, {}).values()
+        return [entry for entry in found if entry.download.content == content]
+
+    def fulfilling(self, wish: Wish) -> Entry | None:
+        """What is on its way already, and is what is wished for."""
+        for key in dict.fromkeys((wish.content or "", folded(wish.name), folded(wish.typed))):
+            for entry in self._alike.get(key, {}).values() if key else ():
+                if entry.fulfils(wish):
+                    return entry
+        return None
 
     def add_complete(self, status: DownloadStatus) -> None:
         """A download was complete before it was asked for."""
@@ -109,21 +144,23 @@ class Roster:
 
     def running(self, content: str) -> Entry | None:
         """The download that holds the sessions of a content."""
-        entries = (e for e in self if content and e.download.content == content and e.active)
-        return next(entries, None)
+        if not content:
+            return None
+        return next((entry for entry in self.of_content(content) if entry.active), None)
 
     def fetch_in_order(self, content: str) -> None:
         """Somebody reads a content as it comes: fetch its blocks in order, where that can be."""
-        for entry in self:
-            if isinstance(entry.download, SwarmDownload) and entry.download.content == content:
+        for entry in self.of_content(content):
+            if isinstance(entry.download, SwarmDownload):
                 entry.download.order.sequential = True
 
-    def ready(self) -> Iterator[Entry]:
-        """Those that wait for no other any more."""
-        for entry in self:
-            if entry.waits and not entry.over and self.running(entry.download.content) is None:
-                entry.waits = False
-                yield entry
+    def ready(self, entry: Entry) -> Iterator[Entry]:
+        """Those that wait for no other any more, of this one and others of its content."""
+        content = entry.download.content
+        for each in self.of_content(content) if content else [entry]:
+            if each.waits and not each.over and self.running(content) is None:
+                each.waits = False
+                yield each
 
     def block_map(self, identifier: str) -> BlockMap:
         """Which blocks are here, and from whom.  Raises `UnknownDownloadError`."""
@@ -139,9 +176,13 @@ class Roster:
         return givers.map(found.id, ())
 
     def _forget_old(self) -> None:
-        """Keep the list of what is over short."""
-        over = [identifier for identifier, entry in self._entries.items() if entry.over]
-        for identifier in over[: max(0, len(over) - REMEMBERED_DOWNLOADS)]:
-            del self._entries[identifier]
-        for identifier in tuple(self.complete)[:-REMEMBERED_DOWNLOADS]:
-            del self.complete[identifier]
+        """Keep the list of what is over short; looked at now and then."""
+        self._added += 1
+        if self._added >= _LOOKED_AT:
+            self._added = 0
+            over = [identifier for identifier, entry in self._entries.items() if entry.over]
+            for identifier in over[: max(0, len(over) - REMEMBERED_DOWNLOADS)]:
+                self._leave(identifier)
+                del self._entries[identifier]
+        while len(self.complete) > REMEMBERED_DOWNLOADS:
+            del self.complete[next(iter(self.complete))]

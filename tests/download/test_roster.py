@@ -44,7 +44,9 @@ class RosterTests(SynchronousTestCase):
         return entry
 
     def ready(self) -> list[str]:
-        return [entry.download.id for entry in self.roster.ready()]
+        """Of each that was added, in their order."""
+        found = [ready for entry in self.roster for ready in self.roster.ready(entry)]
+        return [entry.download.id for entry in found]
 
     def test_one_of_a_content_at_a_time(self) -> None:
         """The next one when that has ended, or was paused, or was stopped while it waited."""
@@ -103,6 +105,46 @@ class RosterTests(SynchronousTestCase):
             self.roster.find("8\x1b[31m")
         self.assertNotIn("\x1b", str(caught.exception))
 
+    def test_one_among_very_many(self) -> None:
+        """Whom to take a wish for, and who may run, is found without looking at all of them."""
+        looked_at: list[str] = []
+
+        class Watched(Fake):
+            def __getattribute__(self, name: str) -> Any:
+                if name == "state":
+                    looked_at.append(object.__getattribute__(self, "id"))
+                return object.__getattribute__(self, name)
+
+        for number in range(1_000):
+            download: Any = Watched(number, f"b3:{number:064}", DownloadState.SEARCHING)
+            download.name = f"forest {number}"
+            entry = Entry(download, Path("/"), RateMeter(0.0), Alarm(Clock()), waits=True)
+            self.roster.add(entry)
+        looked_at.clear()
+        wish = Wish("Forest 500", Path("/"), f"b3:{500:064}", named=True)
+        found = self.roster.fulfilling(wish)
+        assert found is not None
+        self.assertEqual([entry.download.id for entry in self.roster.ready(found)], ["500"])
+        self.assertIs(self.roster.running(found.download.content), found)
+        self.assertIsNone(self.roster.fulfilling(Wish("forest 5000", Path("/"), None)))
+        self.assertEqual(set(looked_at), {"500"})
+
+    def test_exchanged(self) -> None:
+        """A classic download that goes on as a verified one is found as that."""
+        entry = self.add(1, content="")
+        self.assertEqual(self.roster.of_content(""), [entry])
+        changed: Any = Fake(1, ID, DownloadState.SEARCHING)
+        entry.download = changed
+        self.roster.exchanged(entry)
+        self.assertEqual((self.roster.of_content(""), self.roster.of_content(ID)), ([], [entry]))
+
+    def test_complete_ones_are_forgotten_in_time(self) -> None:
+        """A list that is fetched again every night leaves no more than anything else."""
+        for number in range(REMEMBERED_DOWNLOADS + 50):
+            self.roster.add_complete(a_download(f"{number}"))
+        self.assertEqual(len(self.roster.complete), REMEMBERED_DOWNLOADS)
+        self.assertIn(f"{REMEMBERED_DOWNLOADS + 49}", self.roster.complete)
+
     def test_what_is_over_is_forgotten_in_time(self) -> None:
         """Those that run never are."""
         self.add(0)
@@ -119,7 +161,7 @@ class OrderTests(SynchronousTestCase):
         for number, content in enumerate(("b3:a", "b3:b")):
             download = SwarmDownload.__new__(SwarmDownload)  # nothing of it runs
             download.id, download.content, download.order = str(number), content, Order()
-            download.state = DownloadState.DOWNLOADING
+            download.name, download.state = "forest", DownloadState.DOWNLOADING
             roster.add(Entry(download, Path("/x"), RateMeter(0.0), Alarm(Clock())))
             downloads.append(download)
         roster.fetch_in_order("b3:a")
