@@ -30,10 +30,11 @@ _WAIT_SECONDS = 10.0
 
 
 class Known(NamedTuple):
-    """What a file hashed to."""
+    """What a file hashed to; its inode's change time then, in ns, 0 where that is not known."""
 
     content: str
     manifest: Manifest
+    ctime_ns: int = 0
 
 
 class Forgettable(NamedTuple):
@@ -62,7 +63,8 @@ class HashStore:
         found: dict[Identity, Known] = {}
         manifests: dict[str, Manifest] = {}
         query = (
-            "SELECT device, inode, hashes.size, mtime_ns, content, manifests.size, digests"
+            "SELECT device, inode, hashes.size, mtime_ns, content, manifests.size, digests,"
+            " ctime_ns"
             " FROM hashes JOIN manifests USING (content)"
         )
         one = f"{query} WHERE device = ? AND inode = ? AND hashes.size = ? AND mtime_ns = ?"
@@ -73,11 +75,11 @@ class HashStore:
                 if many
                 else (connection.execute(one, key) for key in wanted)
             ):
-                for *key, content, size, digests in rows:
+                for *key, content, size, digests, ctime_ns in rows:
                     identity = wanted.get(tuple(key))
                     if identity is not None:
                         manifest = manifests.setdefault(content, Manifest(size, digests))
-                        found[identity] = Known(content, manifest)
+                        found[identity] = Known(content, manifest, ctime_ns)
         return found
 
     def forgettable(self, present: Collection[Identity]) -> Forgettable:
@@ -120,17 +122,33 @@ class HashStore:
 
     # -- changes
 
-    def save(self, hashed: Sequence[tuple[Identity, Manifest]]) -> None:
-        """Remember what these files hashed to."""
+    def save(self, hashed: Sequence[tuple[Identity, Manifest]], ctimes: Sequence[int] = ()) -> None:
+        """Remember what these files hashed to.
+
+        `ctimes` says when the inode of each had changed last before that, in ns.
+        """
         contents = {manifest.content_id: manifest for _, manifest in hashed}
         self._change(
             "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)",
             [(content, m.size, m.digests) for content, m in contents.items()],
         )
         self._change(
-            "INSERT OR REPLACE INTO hashes (device, inode, size, mtime_ns, content)"
-            " VALUES (?, ?, ?, ?, ?)",
-            [(*stored(identity), manifest.content_id) for identity, manifest in hashed],
+            "INSERT OR REPLACE INTO hashes (device, inode, size, mtime_ns, content, ctime_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (*stored(identity), manifest.content_id, ctime_ns)
+                for (identity, manifest), ctime_ns in zip(
+                    hashed, ctimes or [0] * len(hashed), strict=True
+                )
+            ],
+        )
+
+    def refresh(self, ctimes: Sequence[tuple[Identity, int]]) -> None:
+        """The inodes of these files have changed since, and their bytes have not."""
+        self._change(
+            "UPDATE hashes SET ctime_ns = ?"
+            " WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?",
+            [(ctime_ns, *stored(identity)) for identity, ctime_ns in ctimes],
         )
 
     def forget(self, some: Forgettable) -> None:

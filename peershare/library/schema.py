@@ -11,7 +11,7 @@ import sqlite3
 
 from peershare.library.files import Identity
 
-VERSION = 3
+VERSION = 4
 _SIGN = 1 << 63  # what SQLite can hold is below that
 
 _DOWNLOADS = """
@@ -39,6 +39,7 @@ CREATE TABLE hashes (
     device INTEGER NOT NULL, inode INTEGER NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     content TEXT NOT NULL,
+    ctime_ns INTEGER NOT NULL DEFAULT 0, -- of the file as it was hashed; 0: not known
     UNIQUE (device, inode)              -- of each file what it hashed to last
 );
 """
@@ -72,8 +73,9 @@ ALTER TABLE new_downloads RENAME TO downloads;
 {_WISHES}
 {_HASHES}
 """
-_FROM_2 = "ALTER TABLE downloads ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
-_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}
+_FROM_3 = "ALTER TABLE hashes ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
+_FROM_2 = f"ALTER TABLE downloads ADD COLUMN paused INTEGER NOT NULL DEFAULT 0; {_FROM_3}"
+_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.content.manifest import manifest_of
 from peershare.library import schema as module
 from peershare.library.files import Identity
+from peershare.library.hashes import Known
 from peershare.library.index import INDEX_NAME, ChunkRecord, Index
 
 # As version 1 made them, word for word.
@@ -249,3 +250,37 @@ class FromVersion2Tests(MigrationTestCase):
         self.assertRaises(sqlite3.Error, module.prepare, connection)
         connection.close()
         self.assertEqual((self.tables(), self.version()), (before, 2))
+
+
+class FromVersion3Tests(MigrationTestCase):
+    VERSION_3 = VERSION_2.replace(
+        "-- the content id; NULL for one by the classic protocol\n);",
+        ", paused INTEGER NOT NULL DEFAULT 0\n);",
+    ).replace("user_version = 2", "user_version = 3")
+    FILLED = f"""
+    INSERT INTO manifests VALUES ('{manifest_of(b"bee").content_id}', 3,
+        x'{manifest_of(b"bee").digests.hex()}');
+    INSERT INTO hashes (device, inode, size, mtime_ns, content)
+        VALUES (1, 2, 3, 4, '{manifest_of(b"bee").content_id}');
+    """
+
+    def test_what_was_hashed_still_is(self) -> None:
+        """Of the inodes' times nothing is known: the rows take those of today."""
+        self.make(self.FILLED, self.VERSION_3)
+        index = self.open()
+        bee, manifest = Identity(1, 2, 3, 4), manifest_of(b"bee")
+        self.assertEqual(
+            index.hashes.find([bee]), {bee: Known(manifest.content_id, manifest, ctime_ns=0)}
+        )
+        index.hashes.refresh([(bee, 7)])
+        self.assertEqual(index.hashes.find([bee])[bee].ctime_ns, 7)
+
+    def test_the_same_tables_as_in_a_new_one(self) -> None:
+        """There is one version of today, however it came about."""
+        self.make(self.FILLED, self.VERSION_3)
+        self.open().close()
+        migrated = self.tables()
+        self.path.unlink()
+        self.open().close()
+        self.assertEqual(migrated, self.tables())
+        self.assertEqual(self.version(), module.VERSION)
