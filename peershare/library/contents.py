@@ -190,7 +190,7 @@ class Contents:
     # -- what the backlog tells
 
     def _known(self, files: list[tuple[SharedFile, Known]]) -> None:
-        for file, (content, manifest) in files:
+        for file, (content, manifest, _) in files:
             name = self._name(file) or ""
             self._manifests[file.key] = manifest
             self._offerable(file.key)
