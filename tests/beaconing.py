@@ -44,10 +44,11 @@ class FakeSessions:
     def get(self, peer: Endpoint) -> Deferred[Any]:
         """A session, at once."""
         address, port = peer.address, peer.port
-        if self.refusing or address not in self._lan.peers:
+        there = self._lan.peers.get(f"{address}:{port}") or self._lan.peers.get(address)
+        if self.refusing or there is None:
             self.asked.append((address, port, "refused"))
             return fail(PeerError(Reason.REFUSED, "refuses the connection"))
-        return succeed(FakeSession(self, self._lan.peers[address], port))
+        return succeed(FakeSession(self, there, port))
 
 
 class FakeSession:
@@ -83,7 +84,7 @@ class Peer:
     """A neighbourhood with an address, and what it holds."""
 
     def __init__(self, lan: FakeLan, address: str, who: Identity) -> None:
-        self.address = address
+        self.address = self.key = address
         self.held: tuple[CatalogueEntry, ...] = ()
         self.sessions = FakeSessions(lan)
         self.changes = 0
@@ -124,12 +125,25 @@ class FakeLan:
         self.reactor = FakeReactor()
         self.peers: dict[str, Peer] = {}
         self.sent: list[tuple[float, str, str, bytes]] = []
+        self.targets: list[tuple[str, int]] = []
         self.lost: Callable[[str, str], bool] = lambda source, target: False
+        self.deaf_to_broadcasts = False
 
-    def add(self, number: int, who: Identity | None = None, tcp_port: int = TCP_PORT) -> Peer:
-        """Start a peer; its identity is that of its number unless another one is given."""
+    def add(
+        self,
+        number: int,
+        who: Identity | None = None,
+        tcp_port: int = TCP_PORT,
+        beside: Peer | None = None,
+    ) -> Peer:
+        """Start a peer; its identity is that of its number unless another one is given.
+
+        `beside`: another one has its address.
+        """
         address = str(NETWORK[number])
-        peer = self.peers[address] = Peer(self, address, who or identity(number))
+        key = address if beside is None else f"{address}:{tcp_port}"
+        peer = self.peers[key] = Peer(self, address, who or identity(number))
+        peer.key = key
         peer.hood.use(peer.link)
         peer.hood.moved(peer.link, tcp_port)
         peer.hood.startService()
@@ -140,12 +154,12 @@ class FakeLan:
         ports = tuple(self.reactor.udp_ports)
         peer.hood.stopService()
         self.deliver(ports)
-        del self.peers[peer.address]
+        del self.peers[peer.key]
 
     def crash(self, peer: Peer) -> None:
         """It goes without a word."""
         peer.hood.stopService()  # nobody looks at what its sockets sent
-        del self.peers[peer.address]
+        del self.peers[peer.key]
 
     def run(self, seconds: float, step: float = 0.01) -> None:
         """Let time go by."""
@@ -163,15 +177,18 @@ class FakeLan:
                 port.sent.clear()
             if not outgoing:
                 return
-            for port, datagram, target, _ in outgoing:
+            for port, datagram, target, target_port in outgoing:
                 self.sent.append((self.reactor.seconds(), port.interface, target, datagram))
-                self._give(port, datagram, target)
+                self.targets.append((target, target_port))
+                self._give(port, datagram, target, target_port)
         raise AssertionError("they do not stop to talk")
 
-    def _give(self, sender: FakeUdpPort, datagram: bytes, target: str) -> None:
+    def _give(self, sender: FakeUdpPort, datagram: bytes, target: str, target_port: int) -> None:
         for port in tuple(self.reactor.udp_ports):
             owner = self._owner(port)
-            hears = port.interface == target and owner != sender.interface
+            hears = (port.interface, port.port) == (target, target_port)
+            if target == BROADCAST and self.deaf_to_broadcasts:
+                hears = False
             if hears and not self.lost(sender.interface, owner):
                 port.hear(datagram, sender.interface, sender.port)
 

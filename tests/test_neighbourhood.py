@@ -236,7 +236,7 @@ class CatalogueTests(LanTestCase):
         self.assertEqual(self.lan.reactor.getDelayedCalls(), [])
 
 
-class ForgingTests(LanTestCase):
+class ForgingTestCase(LanTestCase):
     """Somebody sends beacons in the names of others."""
 
     def setUp(self) -> None:
@@ -256,6 +256,8 @@ class ForgingTests(LanTestCase):
         datagram = encode(type(beacon)(**{**told, "nonce": "", "echo": "", **changes}))
         self.lan.hear(self.one, datagram, source, port)
 
+
+class ForgingTests(ForgingTestCase):
     def test_nobody_is_dialled_who_does_not_answer(self) -> None:
         """A classic peer in whose name a beacon comes is asked by UDP, and never dialled."""
         asked = len(self.one.sessions.asked)
@@ -315,3 +317,137 @@ class ForgingTests(LanTestCase):
         nonce = Nonces(identity(2).secret).nonce(Endpoint(self.two.address, 5000, "f" * 16))
         self.forge(MALLORY, instance="f" * 16, echo=nonce)
         self.assertEqual(self.one.proven(), {self.two.address})
+
+    def test_one_for_one(self) -> None:
+        """A stranger is sent one datagram for one, and nothing more until it is heard again."""
+        for number in range(1, 4):
+            self.forge(MALLORY, instance="f" * 16, ask=True)
+            self.lan.run(40.0, 0.1)
+            self.assertEqual(len(self.told_of(MALLORY)), number)
+
+    def test_a_broadcast_with_a_nonce(self) -> None:
+        """Everybody could answer it in one moment: neither its nonce nor its echo counts."""
+        beacon = decode(next(s[3] for s in self.lan.sent if s[1] == self.two.address))
+        told = {name: getattr(beacon, name) for name in beacon.__struct_fields__}
+        nonce = self.one.hood.neighbours.nonces.nonce(Endpoint(MALLORY, 5000, "f" * 16))
+        forged = encode(
+            type(beacon)(
+                **{**told, "instance": "f" * 16, "ask": True, "nonce": "e" * 32, "echo": nonce}
+            )
+        )
+        self.one.hood._hearing.hear_broadcast(forged, MALLORY, BEACON_PORT)
+        self.lan.run(1.0)
+        self.assertEqual([decode(d).echo for d in self.told_of(MALLORY)], [""])
+        self.assertNotIn(MALLORY, self.one.proven())
+
+    def test_ports_of_other_services(self) -> None:
+        """Name servers and the like are not sent beacons in anybody's name, carried or not."""
+        for port in (7, 53, 123, 1_023, 5_001):
+            self.forge(MALLORY, port, instance="f" * 16, udp=0, ask=True)
+            self.forge(MALLORY, 6_000, instance="f" * 16, udp=port, ask=True)
+        self.lan.run(1.0)
+        self.assertEqual(self.told_of(MALLORY), [])
+
+    def test_another_program_of_its_machine(self) -> None:
+        """It does not get what a peer is sent, nor its nonce, by asking from another port."""
+        self.forge(self.two.address, 44_444, udp=44_444, ask=True, nonce="e" * 32)
+        self.lan.run(1.0)
+        known = self.one.hood.neighbours.question(
+            Endpoint(self.two.address, 5000, identity(3).instance)
+        )
+        assert known is not None
+        self.assertEqual(known.udp_port, BEACON_PORT)
+        self.assertNotEqual(known.echo, "e" * 32)
+        self.assertNotIn(44_444, {port for _, port in self.lan.targets})
+
+
+class JunkTests(ForgingTestCase):
+    """Somebody sends as much as it can in a peer's name."""
+
+    def flood(self, seconds: float, **changes: object) -> None:
+        """Far over the budget of an address."""
+        end = self.lan.reactor.seconds() + seconds
+        while self.lan.reactor.seconds() < end:
+            for _ in range(25):
+                self.forge(self.two.address, **changes)
+            self.lan.run(0.5, 0.1)
+
+    def test_it_does_not_part_them(self) -> None:
+        """Nothing of what the peer broadcasts is heard, and still it is not forgotten."""
+        self.flood(120.0, instance="f" * 16)
+        self.assertGreater(self.one.hood.refused["beacon over the rate limit"], 1_000)
+        self.assertEqual(self.one.proven(), {self.two.address})
+        self.assertEqual(len(self.one.knows("file 1.txt")), 1)
+
+    def test_what_it_says_is_heard(self) -> None:
+        """A new catalogue is known within seconds: the peer is asked directly."""
+        self.flood(10.0, instance="f" * 16)
+        self.two.hold(*self.two.held, entry("new.txt", 5))
+        self.flood(5.0, instance="f" * 16)
+        self.assertEqual(len(self.one.knows("new.txt")), 1)
+
+    def test_its_goodbye_is_heard(self) -> None:
+        """It carries what the two of them exchanged."""
+        self.flood(10.0, instance="f" * 16)
+        self.lan.stop(self.two)
+        self.assertEqual(self.one.proven(), set())
+
+    def test_the_peer_is_not_flooded(self) -> None:
+        """It is asked every two seconds at most, whatever is sent in its name."""
+        self.flood(20.0)
+        self.assertLessEqual(len(self.told_of(self.two.address)), 40)
+
+
+class SilenceTests(LanTestCase):
+    def test_lost_broadcasts(self) -> None:
+        """A peer whose broadcasts are all lost is asked, and stays; nobody else is."""
+        one, two = self.crowd(2)
+        self.lan.deaf_to_broadcasts = True
+        self.lan.run(300.0, 0.5)
+        self.assertEqual((one.proven(), two.proven()), ({two.address}, {one.address}))
+
+
+class OneMachineTests(LanTestCase):
+    """Two services of one address."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one, self.two = self.crowd(2)
+        self.second = self.lan.add(3, identity(77), tcp_port=5_010, beside=self.two)
+        self.second.hold(entry("of the second.txt", 9_000))
+        self.lan.run(5.0, 0.05)
+
+    def proven(self, peer: Peer) -> set[tuple[str, int]]:
+        """Who has proven something to it: address and TCP port."""
+        return {(n.address, n.port) for n in peer.hood.neighbours.all(0) if n.proven}
+
+    def test_two_peers_to_everybody(self) -> None:
+        """Each is found, with what it has, by others and by the other one."""
+        one, two = self.one.address, self.two.address
+        self.assertEqual(self.proven(self.one), {(two, 5_000), (two, 5_010)})
+        self.assertEqual(self.proven(self.two), {(one, 5_000), (two, 5_010)})
+        self.assertEqual(self.proven(self.second), {(one, 5_000), (two, 5_000)})
+        for peer in (self.one, self.two):
+            self.assertEqual(len(peer.knows("of the second.txt")), 1)
+        self.assertEqual(len(self.second.knows("file 1.txt")), 1)
+        self.assertEqual(len(self.one.knows("file 1.txt")), 1)
+
+    def test_for_long(self) -> None:
+        """Neither takes the other's place."""
+        self.lan.run(300.0, 0.5)
+        self.test_two_peers_to_everybody()
+
+    def test_one_that_goes(self) -> None:
+        """The other one stays, with what it has."""
+        self.lan.stop(self.second)
+        self.lan.run(0.5, 0.1)
+        self.assertEqual(self.proven(self.one), {(self.two.address, 5_000)})
+        self.assertEqual(self.one.knows("of the second.txt"), [])
+        self.assertEqual(len(self.one.knows("file 1.txt")), 1)
+
+    def test_doubt(self) -> None:
+        """Nobody of the address is proven until both have echoed anew, which takes a second."""
+        self.one.hood.doubt(self.two.address)
+        self.assertEqual(self.proven(self.one), set())
+        self.lan.run(1.0)
+        self.test_two_peers_to_everybody()

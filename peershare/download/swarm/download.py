@@ -170,9 +170,10 @@ class SwarmDownload(RunningDownload):
         if self.state is DownloadState.SEARCHING:
             self._show(DownloadState.DOWNLOADING)
 
-    def bytes_came(self, address: str, count: int) -> None:
+    def bytes_came(self, peer: Endpoint, count: int) -> None:
         """Fetching: bytes came, whatever they are worth."""
-        self._came(address, count)
+        self._reports.came(peer, count)
+        self._came(peer.address, count)
         if self.state is not DownloadState.DOWNLOADING:
             self._show(DownloadState.DOWNLOADING)
         self._common.changed(self)
@@ -191,7 +192,7 @@ class SwarmDownload(RunningDownload):
 
     def gave(self, peer: Endpoint, length: int) -> None:
         """Supply: the only block is here, and right."""
-        self.bytes_came(peer.address, length)
+        self.bytes_came(peer, length)
         self.block_verified(peer, length)
 
     def block_wrong(self, peer: Endpoint, index: int) -> None:

@@ -44,7 +44,7 @@ class Reports(Protocol):
     def block_wrong(self, peer: Endpoint, index: int) -> None:
         """What came from this peer is not what it should be."""
 
-    def bytes_came(self, address: str, count: int) -> None:
+    def bytes_came(self, peer: Endpoint, count: int) -> None:
         """Bytes came, whatever they are worth."""
 
     def all_here(self) -> None:
@@ -295,6 +295,6 @@ class Fetching:
     def _counter(self, peer: Endpoint) -> Callable[[int], None]:
         def count(length: int) -> None:
             self._scheduler.received(peer, length, self._reactor.seconds())
-            self._reports.bytes_came(peer.address, length)
+            self._reports.bytes_came(peer, length)
 
         return count

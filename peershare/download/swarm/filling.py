@@ -21,6 +21,7 @@ from peershare.download.swarm.context import SwarmContext
 from peershare.download.swarm.part import VerifiedPart
 from peershare.errors import LocalError, PeerError, Reason
 from peershare.library.parts import PipedBytes
+from peershare.wire.beacon import Endpoint
 from peershare.wire.request import encode_request
 
 # An address whose chunk did not fit is asked again after so long.
@@ -30,7 +31,7 @@ RETRY_SECONDS = 60.0
 class Taker(Protocol):
     """The download that is filled."""
 
-    def bytes_came(self, address: str, count: int) -> None:
+    def bytes_came(self, peer: Endpoint, count: int) -> None:
         """Bytes came, whatever they are worth."""
 
     def filled(self, address: str, index: int, length: int) -> None:
@@ -104,7 +105,7 @@ class ClassicFilling:
         await attempt.dial(self._common.dialler)
         address, number = attempt.address, attempt.number
         length = await attempt.ask(
-            where.length, lambda count: self._taker.bytes_came(address, count)
+            where.length, lambda count: self._taker.bytes_came(Endpoint(address), count)
         )
         if length != where.length:
             text = f"gave {length} bytes where {where.length} are due"

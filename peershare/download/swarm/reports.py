@@ -22,7 +22,8 @@ class _Account:
 
     since: float
     blocks: int = 0
-    bytes: int = 0
+    bytes: int = 0  # of those blocks
+    came: int = 0  # bytes, whatever they are worth
 
 
 class SwarmReports:
@@ -35,16 +36,30 @@ class SwarmReports:
         self._tell = tell
         self._clock = clock
         self._accounts: dict[Endpoint, _Account] = {}
+        self._told: dict[Endpoint, int] = {}  # bytes that a failure told before they were checked
+        self._closed = False
 
     def joined(self, peer: Endpoint) -> None:
         """A session begins."""
+        self._closed = False
         self._accounts.setdefault(peer, _Account(self._clock()))
 
+    def came(self, peer: Endpoint, count: int) -> None:
+        """Bytes came, whatever they are worth."""
+        account = self._accounts.get(peer)
+        if account is not None:
+            account.came += count
+
     def gave(self, peer: Endpoint, length: int) -> None:
-        """A verified block came."""
+        """A verified block came; one that was still being checked when all was over counts, too."""
         account = self._accounts.setdefault(peer, _Account(self._clock()))
+        told = min(length, self._told.get(peer, 0))
+        if told:
+            self._told[peer] -= told
         account.blocks += 1
-        account.bytes += length
+        account.bytes += length - told
+        if self._closed:
+            self.closed(peer)
 
     def closed(self, peer: Endpoint) -> None:
         """It gives no more, in good order: write down what it gave."""
@@ -54,6 +69,8 @@ class SwarmReports:
 
     def close_all(self) -> None:
         """Write down what everybody gave."""
+        self._closed = True
+        self._told.clear()
         for peer in tuple(self._accounts):
             self.closed(peer)
 
@@ -63,7 +80,11 @@ class SwarmReports:
         since = self._clock() if account is None else account.since
         if account is not None and account.blocks:
             self._log(peer, account, f"ok verified: {account.blocks} blocks, until it failed")
-        self._log(peer, _Account(since), f"failed {error.reason}: {error}")
+        # what was received of the block that it was giving is part of what went to and fro
+        unfinished = max(0, account.came - account.bytes) if account is not None else 0
+        self._told[peer] = unfinished
+        rest = _Account(since, bytes=unfinished)
+        self._log(peer, rest, f"failed {error.reason}: {error}")
         if account is None and others:
             return
         then = f", going on with {others} others" if others else ""

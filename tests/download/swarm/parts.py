@@ -90,7 +90,7 @@ class Reports:
     def __init__(self) -> None:
         self.verified: list[tuple[Endpoint, int]] = []
         self.wrong: list[tuple[Endpoint, int]] = []
-        self.came: dict[str, int] = {}
+        self.came: dict[Endpoint, int] = {}
         self.complete = 0
         self.failures: list[Any] = []
 
@@ -100,8 +100,8 @@ class Reports:
     def block_wrong(self, peer: Endpoint, index: int) -> None:
         self.wrong.append((peer, index))
 
-    def bytes_came(self, address: str, count: int) -> None:
-        self.came[address] = self.came.get(address, 0) + count
+    def bytes_came(self, peer: Endpoint, count: int) -> None:
+        self.came[peer] = self.came.get(peer, 0) + count
 
     def all_here(self) -> None:
         self.complete += 1

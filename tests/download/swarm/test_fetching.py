@@ -71,7 +71,7 @@ class OrderTests(FetchingTestCase):
         self.assertEqual(sorted(session.requested), list(range(7)))
         self.assertEqual(sorted(self.library.added), list(range(7)))
         self.assertEqual(self.reports.complete, 1)
-        self.assertEqual(self.reports.came, {A.address: len(self.data)})
+        self.assertEqual(self.reports.came, {A: len(self.data)})
         self.assertEqual(self.part.path.read_bytes(), self.data)
 
     def test_only_what_a_session_has(self) -> None:
@@ -372,7 +372,7 @@ class MemoryTests(FetchingTestCase):
         buffer = self.buffer(A, 1)
         buffer.space()[:1_000] = block_of(self.data, 1)[:1_000]
         buffer.filled(1_000)
-        self.assertEqual(self.reports.came, {A.address: 1_000})
+        self.assertEqual(self.reports.came, {A: 1_000})
         self.assertEqual(self.fetching.progress().received, 1_000)
         buffer.space()[:] = block_of(self.data, 1)[1_000:]
         buffer.filled(BLOCK - 1_000)

@@ -13,6 +13,7 @@ from peershare.download.context import DownloadContext
 from peershare.download.dialling import Dialler
 from peershare.download.swarm.filling import RETRY_SECONDS, ClassicFilling
 from peershare.throttle import TokenBucket
+from peershare.wire.beacon import Endpoint
 from tests.download.swarm.parts import block_of, content, make_part
 from tests.download.world import names
 from tests.fakes import FakeReactor
@@ -29,7 +30,7 @@ class Taker:
         self.came = 0
         self.failures: list[Any] = []
 
-    def bytes_came(self, address: str, count: int) -> None:
+    def bytes_came(self, peer: Endpoint, count: int) -> None:
         self.came += count
 
     def filled(self, address: str, index: int, length: int) -> None:

@@ -151,6 +151,47 @@ class DiallingTests(PoolTestCase):
         self.successResultOf(again[0])
 
 
+class GoneTests(PoolTestCase):
+    """A peer that is not as it was: nobody at its address is dialled before a new proof."""
+
+    def test_a_failed_dial(self) -> None:
+        """It is told once, however many wait."""
+        for _ in range(3):
+            self.dial()
+        self.reactor.dialled[0].refuse()
+        self.assertEqual(self.gone, [(HERE, Reason.REFUSED)])
+
+    def test_nobody_waits_for_it(self) -> None:
+        """A dial that was given up says nothing."""
+        got = self.pool.get(HERE)
+        got.addErrback(lambda _: None)
+        got.cancel()
+        self.assertEqual(self.gone, [])
+
+    def test_a_session_that_is_cut_or_closed(self) -> None:
+        """Whoever has the address now may be somebody else."""
+        self.session()
+        self.reactor.dialled[-1].reset()
+        self.session()
+        self.reactor.dialled[-1].end()
+        self.assertEqual([why for _, why in self.gone], [Reason.RESET, Reason.RESET])
+
+    def test_one_that_we_close(self) -> None:
+        """That says nothing of the peer."""
+        self.session().close()
+        self.session()
+        self.pool.close()
+        self.assertEqual(self.gone, [])
+
+    def test_two_of_one_address(self) -> None:
+        """Each has a session of its own, and so has a new run at an old port."""
+        peers = [HERE, Endpoint(A, 5010, "cc"), Endpoint(A, 5000, "dd")]
+        for peer in peers:
+            self.pool.get(peer)
+            self.reactor.dialled[-1].accept()
+        self.assertEqual([d.port for d in self.reactor.dialled], [5000, 5010, 5000])
+
+
 class KeepingTests(PoolTestCase):
     def transport(self, number: int = -1) -> FakeTransport:
         transport = self.reactor.dialled[number].transport

@@ -143,6 +143,39 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(len(self.pool.dialled), 11)
         self.assertNotIn(useless, self.sources.sessions)
 
+    def test_a_new_run(self) -> None:
+        """What failed was the old one: it is dialled at once."""
+        self.sources.start()
+        for _ in range(4):
+            self.pool.refuse(A)
+            self.reactor.advance(30.0)
+        self.pool.refuse(A)
+        again = Endpoint(A.address, A.port, "cc")
+        self.there = [again]
+        self.sources.refresh()
+        self.assertEqual(self.pool.dialled[-1], again)
+
+    def test_a_new_run_of_an_address_that_gave_wrong_bytes(self) -> None:
+        """That is held against the address."""
+        self.there = [A, B]
+        self.sources.start()
+        self.pool.accept(A)
+        self.pool.accept(B)
+        self.sources.fail(A, PeerError(Reason.WRONG_BYTES, "gave wrong bytes"), blame=True)
+        self.there = [Endpoint(A.address, 5010, "cc"), B]
+        self.reactor.advance(300.0)
+        self.sources.refresh()
+        self.assertEqual(self.pool.dialled, [A, B])
+
+    def test_two_of_one_machine(self) -> None:
+        """Both are dialled, and one that fails does not hold up the other."""
+        other = Endpoint(A.address, 5010, "cc")
+        self.there = [A, other]
+        self.sources.start()
+        self.pool.refuse(A)
+        self.pool.accept(other)
+        self.assertEqual((self.opened, set(self.sources.sessions)), ([other], {other}))
+
     def test_stop_ends_dialling(self) -> None:
         """Nobody is dialled any more, and whoever answers late is not taken."""
         self.sources.start()
