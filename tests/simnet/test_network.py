@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IReadDescriptor, ITCPTransport
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simnet.network import LAN
@@ -374,6 +374,35 @@ class DatagramTests(SynchronousTestCase):
         for ear in ears:
             self.assertEqual(ear.heard, [(b"hello", rig.hosts[0].address)])
         self.assertEqual((bound.heard, elsewhere.heard), ([], []))
+
+    def test_bound_to_the_broadcast_address(self) -> None:
+        """Several that share it hear what is sent there, and nothing else."""
+        rig = Rig(2)
+        address = str(LAN.broadcast_address)
+        ears = [rig.hear(1, 5000, address) for _ in range(2)]
+        limited = rig.hear(1, 5000, "255.255.255.255")
+        mouth = rig.hear(0, 5000, rig.hosts[0].address)
+        mouth.transport.setBroadcastAllowed(True)
+        for target in (address, rig.hosts[1].address):
+            mouth.transport.write(b"hello", (target, 5000))
+        rig.run(1)
+        self.assertEqual([len(ear.heard) for ear in (*ears, limited)], [1, 1, 0])
+
+    def test_a_port_of_one_alone(self) -> None:
+        """Nobody else can have it, there or on all addresses; elsewhere it is free."""
+        rig = Rig(2)
+        reactor, address = rig.reactors[1], rig.hosts[1].address
+        reactor.listenUDP(5000, DatagramProtocol(), interface=address)
+        for interface in (address, ""):
+            for shared in (False, True):
+                with self.assertRaises(error.CannotListenError) as caught:
+                    reactor.listenMulticast(
+                        5000, DatagramProtocol(), interface=interface, listenMultiple=shared
+                    )
+                self.assertEqual(caught.exception.socketError.errno, errno.EADDRINUSE)
+        rig.hear(1, 5000, str(LAN.broadcast_address))
+        rig.hear(1, 5001)
+        rig.hear(0, 5000)
 
     def test_unicast(self) -> None:
         """The socket of the address hears it, the wildcard one only where there is none."""

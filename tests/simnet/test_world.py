@@ -131,3 +131,34 @@ class MachineTests(SynchronousTestCase):
         self.assert_gets(fetching, 30)
         self.simulation.run(100)
         self.assertEqual(classic.died_of, "")
+
+    def test_back_with_a_new_instance(self) -> None:
+        """A peer that was down for long is dialled at once when it is back."""
+        giving, fetching = self.machines(2)
+        fetching.get("film.bin")
+        self.simulation.run(0.4)
+        giving.kill()
+        self.simulation.run(40)
+        self.assertFalse(fetching.has(self.data))
+        giving.start()
+        self.assert_gets(fetching, 4)
+
+    def test_an_address_that_a_classic_peer_has_now(self) -> None:
+        """It gets no native byte, although a native peer had proven that it was its own."""
+        for die in ("kill", "power_off"):
+            giving, fetching = self.machines(2)
+            fetching.get("film.bin")
+            self.simulation.run(0.4)
+            getattr(giving, die)()
+            giving.host.power_on()
+            other = {"film.bin": self.simulation.random.randbytes(1_000_000)}
+            classic = ClassicPeer(self.simulation, giving.host, other)
+            self.simulation.run(150)
+            self.assertEqual(classic.died_of, "", die)
+            self.assertFalse(fetching.has(self.data))
+            fetching.give_up()
+            self.simulation.run(1)
+            for machine in self.simulation.machines:
+                if machine.node is not None:
+                    machine.stop()
+            self.simulation.run(5)
