@@ -180,10 +180,13 @@ class Holdings(Stock):
                     holders = item.holders & self._live
                     # each content once: where it is first
                     if holders & -holders == 1 << catalogue.slot and fits(folded(item.text)):
-                        variants = self._living(self._shelves.variants(item.id))
-                        first = next((v for v in variants if fits(folded(v.text))), None)
-                        count += first is item
+                        count += self._shelves.is_only(item) or self._is_first(item, fits)
         return count
+
+    def _is_first(self, item: Item, fits: Callable[[str], bool]) -> bool:
+        """Whether no other item of its id fits and comes before it."""
+        variants = self._living(self._shelves.variants(item.id))
+        return next((v for v in variants if fits(folded(v.text))), None) is item
 
     def _by_address(self) -> list[list[Catalogue]]:
         """The catalogues that somebody has, each once, by the first address that has it."""

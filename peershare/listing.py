@@ -38,7 +38,7 @@ MOST_PEERS = 64
 MAX_LISTS = 4
 # So many own files, or names of classic peers, in a step.
 _STEP_NAMES = 100
-# So long the processor works on lists in one turn of the reactor; then it rests as long.
+# So long the processor works on lists in one turn of the reactor.
 SLICE_SECONDS = 0.005
 # A list that took long is good enough for as many times that, up to a second.
 _LONG_SECONDS, _TIMES_GOOD, _LONGEST_GOOD_SECONDS = 0.02, 10.0, 1.0
@@ -121,7 +121,7 @@ class ContentsList:
             self._work.popleft()
             self._finish(making, done)
         if self._work:
-            self._alarm.set(min(spent, 4 * SLICE_SECONDS), self._turn)
+            self._alarm.set(0, self._turn)
 
     def _finish(self, making: _Making, done: Listing | Failure) -> None:
         waiting = self._waiting.pop(making.pattern)

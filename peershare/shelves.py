@@ -210,6 +210,11 @@ class Shelves:
             if content.hex().startswith(prefix):
                 yield from self.variants(content)
 
+    def is_only(self, item: Item) -> bool:
+        """Whether it is the only one of its id, as most are."""
+        prefix = _prefix(item.id)
+        return self._ids[prefix % _TABLES].get(prefix) is item
+
     def variants(self, content: bytes) -> list[Item]:
         """Every item of this id."""
         prefix = _prefix(content)
