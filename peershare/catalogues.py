@@ -27,6 +27,7 @@ from peershare.errors import LocalError, PeerError, Reason
 from peershare.holdings import Holdings
 from peershare.neighbours import Neighbour, Neighbours
 from peershare.refusals import Refusals
+from peershare.throttle import TimeShares
 from peershare.timers import Alarm
 from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry, CatalogueReader
@@ -142,30 +143,6 @@ class Chores:
             self._log.failure("what follows a piece of long work failed")
 
 
-class TimeShares:
-    """How much of the processor's time each address has used of its share."""
-
-    def __init__(self) -> None:
-        self._debts: dict[str, tuple[float, float]] = {}  # seconds, and as of when
-
-    def spend(self, address: str, seconds: float, now: float) -> None:
-        """So much was spent on it; `now` is monotonic seconds."""
-        self._debts[address] = self._debt(address, now) + seconds, now
-
-    def wait(self, address: str, now: float) -> float:
-        """In how many seconds it is its turn again."""
-        return max(0.0, (self._debt(address, now) - BURST_SECONDS) / SHARE_OF_TIME)
-
-    def expire(self, now: float) -> None:
-        """Forget whoever owes nothing any more."""
-        for address in [a for a in self._debts if not self._debt(a, now)]:
-            del self._debts[address]
-
-    def _debt(self, address: str, now: float) -> float:
-        seconds, at = self._debts.get(address, (0.0, now))
-        return max(0.0, seconds - (now - at) * SHARE_OF_TIME)
-
-
 class _Fetch:
     """One catalogue on its way from one peer; the sink of its session."""
 
@@ -241,7 +218,7 @@ class Fetcher:
         self._outdated: dict[Endpoint, str] = {}
         self._fetches: dict[str, tuple[_Fetch, Deferred[Any], Alarm]] = {}  # by digest
         self._large: set[str] = set()  # addresses whose catalogue turned out to be large
-        self._shares = TimeShares()
+        self._shares = TimeShares(SHARE_OF_TIME, BURST_SECONDS)
         self._alarm = Alarm(reactor)
         self._sweeping = False
         self._given_back = holdings.given_back

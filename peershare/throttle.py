@@ -146,3 +146,56 @@ class RateLimiter:
         level.tokens -= cost
         self._all.tokens -= cost
         return True
+
+
+# How often it is counted among how many the time is to be parted.
+_RATE_SECONDS = 0.1
+_SHORTEST_WAIT_SECONDS = 0.001
+
+
+class TimeShares:
+    """How much of the processor's time each address has used of its own share.
+
+    Each may use `burst` seconds at once and `share` of every second; all that are over their burst
+    have no more than `together`.  Whoever owes nothing is not remembered.
+    """
+
+    def __init__(self, share: float, burst: float, together: float = float("inf")) -> None:
+        self._share = share
+        self._burst = burst
+        self._together = together
+        self._rate = share  # of each, as many as there are now
+        self._rated_at = float("-inf")
+        self._debts: dict[str, tuple[float, float]] = {}  # seconds, and as of when
+
+    def spend(self, address: str, seconds: float, now: float) -> None:
+        """So much was spent on it; less than nothing is given back.  `now`: monotonic seconds."""
+        debt = self._debt(address, now) + seconds
+        if debt > 0:
+            self._debts[address] = debt, now
+        else:
+            self._debts.pop(address, None)
+        if now - self._rated_at >= _RATE_SECONDS:
+            self._rate_anew(now)
+
+    def wait(self, address: str, now: float) -> float:
+        """In how many seconds it is its turn again."""
+        over = self._debt(address, now) - self._burst
+        return max(_SHORTEST_WAIT_SECONDS, over / self._rate) if over > 0 else 0.0
+
+    def _rate_anew(self, now: float) -> None:
+        """Part what there is among those that want much."""
+        debts = {address: (self._debt(address, now), now) for address in self._debts}
+        self._debts = {address: owed for address, owed in debts.items() if owed[0] > 0}
+        many = sum(debt > self._burst / 2 for debt, _ in self._debts.values())
+        self._rate = min(self._share, self._together / max(1, many))
+        self._rated_at = now
+
+    def expire(self, now: float) -> None:
+        """Forget whoever owes nothing any more."""
+        for address in [a for a in self._debts if not self._debt(a, now)]:
+            del self._debts[address]
+
+    def _debt(self, address: str, now: float) -> float:
+        seconds, at = self._debts.get(address, (0.0, now))
+        return max(0.0, seconds - (now - at) * self._rate)

@@ -243,6 +243,7 @@ class _Wiring:
             self.neighbourhood.catalogue,
             self._is_alone,
             lambda *met: self.downloader.met(*met),
+            world.cpu,
         )
         return UploaderFactory(
             world.reactor,

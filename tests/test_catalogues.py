@@ -8,7 +8,7 @@ from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from peershare import catalogues
-from peershare.catalogues import FETCH_SECONDS, GRACE_SECONDS, MAX_FETCHES, Chores, TimeShares
+from peershare.catalogues import FETCH_SECONDS, GRACE_SECONDS, MAX_FETCHES, Chores
 from peershare.wire.catalogue import MAX_CATALOGUE_BYTES, CatalogueEntry
 from peershare.wire.messages import Catalogue
 from tests.beaconing import FakeLan, Peer
@@ -207,20 +207,6 @@ class ManyTests(FetchingTestCase):
         self.assertEqual(len(self.one.knows("new.txt")), 1)
         self.assertLessEqual(len(self.asked), 2)
         self.assertGreater(told, 0)
-
-
-class TimeSharesTests(SynchronousTestCase):
-    def test_share(self) -> None:
-        """A burst is free; then a tenth of the time, each address by itself."""
-        shares = TimeShares()
-        shares.spend("a", 2.0, 0.0)
-        self.assertEqual(shares.wait("a", 0.0), 0.0)
-        shares.spend("a", 1.0, 0.0)
-        self.assertAlmostEqual(shares.wait("a", 0.0), 10.0)
-        self.assertAlmostEqual(shares.wait("a", 4.0), 6.0)
-        self.assertEqual(shares.wait("b", 0.0), 0.0)
-        shares.expire(60.0)
-        self.assertEqual(shares._debts, {})
 
 
 class ChoresTests(SynchronousTestCase):

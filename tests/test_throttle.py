@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.throttle import RateLimiter, TokenBucket
+from peershare.throttle import RateLimiter, TimeShares, TokenBucket
 
 
 class TokenBucketTests(SynchronousTestCase):
@@ -207,3 +207,35 @@ class RateLimiterTests(SynchronousTestCase):
         self.assertEqual(self.passed(limiter, "a", 1_000.0), 4)
         self.assertEqual(self.passed(limiter, "a", 0.0), 0)
         self.assertEqual(self.passed(limiter, "a", 0.5), 1)
+
+
+class TimeSharesTests(SynchronousTestCase):
+    def test_share(self) -> None:
+        """A burst is free; then a tenth of the time, each address by itself."""
+        shares = TimeShares(0.1, 2.0)
+        shares.spend("a", 2.0, 0.0)
+        self.assertEqual(shares.wait("a", 0.0), 0.0)
+        shares.spend("a", 1.0, 0.0)
+        self.assertAlmostEqual(shares.wait("a", 0.0), 10.0)
+        self.assertAlmostEqual(shares.wait("a", 4.0), 6.0)
+        self.assertEqual(shares.wait("b", 0.0), 0.0)
+
+    def test_together(self) -> None:
+        """Many addresses that want more than their share get equal parts of what there is."""
+        shares = TimeShares(0.1, 0.1, together=0.5)
+        spent = 0.0
+        for turn in range(1_000):
+            for number in range(10):
+                if not shares.wait(f"a{number}", turn / 10):
+                    shares.spend(f"a{number}", 0.05, turn / 10)
+                    spent += 0.05
+        self.assertTrue(48.0 < spent < 54.0, spent)
+
+    def test_nothing_is_kept_of_who_owes_nothing(self) -> None:
+        """What is given back, and the time that passes, pay all of it."""
+        shares = TimeShares(0.1, 2.0)
+        shares.spend("a", 1.0, 0.0)
+        shares.spend("a", -1.5, 0.0)
+        shares.spend("b", 1.0, 0.0)
+        shares.expire(10.5)
+        self.assertEqual(shares._debts, {})

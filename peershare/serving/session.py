@@ -20,7 +20,7 @@ from peershare.serving.meter import Meter
 from peershare.serving.orders import Orders
 from peershare.serving.outgoing import Outgoing, Parcel
 from peershare.serving.receiver import Receiver
-from peershare.serving.swarms import Serving
+from peershare.serving.swarms import PAID_SECONDS_A_BYTE, Serving
 from peershare.timers import Alarm
 from peershare.wire.framing import FrameDecoder
 from peershare.wire.messages import (
@@ -49,6 +49,8 @@ MAX_ANSWER_BYTES = 1 << 20
 MAX_UNKNOWN = 16
 # So many requests are handled in one turn; a long `have` counts as many.
 MAX_EFFORT = 128
+# And for so long, by the processor's clock.
+SLICE_SECONDS = 0.004
 _BLOCKS_AN_EFFORT = 64
 _SENTENCE_LIMIT = 500
 
@@ -154,8 +156,14 @@ class ServingSession:
 
     def _work(self) -> None:
         """Handle what has come, within a turn, and as long as answers do not pile up."""
+        shares, cpu = self._serving.shares, self._serving.cpu
+        wait = shares.wait(self.address, self._clock())
+        if wait and self._lines:
+            self._rest(wait)
+            return
         self._handling = True
         effort = 0
+        began = cpu()
         try:
             while self._lines and self._answers.waiting < MAX_ANSWER_BYTES and effort < MAX_EFFORT:
                 request = decode_request(self._lines.popleft())
@@ -163,17 +171,29 @@ class ServingSession:
                 if isinstance(request, Join):
                     effort += sum(count for _, count in request.have) // _BLOCKS_AN_EFFORT
                 self._handle(request)
+                if cpu() - began > SLICE_SECONDS:
+                    effort = MAX_EFFORT
         except PeerError as error:
             self._break_off("bad-message", str(error))
         self._handling = False
+        shares.spend(self.address, cpu() - began, self._clock())
         if not self._lines:
             self._read_on()
             return
+        if effort >= MAX_EFFORT:
+            self._rest(0.0)
+        else:
+            self._pause()
+
+    def _rest(self, seconds: float) -> None:
+        """Look at what has come in so many seconds, and read no more before."""
+        self._pause()
+        self._later.set(seconds, self.feed, b"")
+
+    def _pause(self) -> None:
         if not self._paused:
             self._paused = True
             self._connection.transport.pauseProducing()
-        if effort >= MAX_EFFORT:
-            self._later.set(0.0, self.feed, b"")
 
     def _read_on(self) -> None:
         if self._paused:
@@ -262,8 +282,9 @@ class ServingSession:
                     return shipment
 
     def _uploaded(self, count: int) -> None:
-        self._asked_at = self._clock()
-        self._meter.add(count, self._asked_at)
+        now = self._asked_at = self._clock()
+        self._serving.shares.spend(self.address, -PAID_SECONDS_A_BYTE * count, now)
+        self._meter.add(count, now)
         self._connection.uploaded(count)
 
     def _drained(self) -> None:

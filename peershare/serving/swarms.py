@@ -7,6 +7,8 @@ whom (`serving.steering`).
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from random import Random
@@ -19,7 +21,7 @@ from peershare.library.opened import OpenContents
 from peershare.serving.receiver import Face, Receiver
 from peershare.serving.steering import Steering
 from peershare.serving.warming import Warmer
-from peershare.throttle import TokenBucket
+from peershare.throttle import TimeShares, TokenBucket
 from peershare.timers import Alarm, Periodic
 from peershare.wire.catalogue import CatalogueAnswer
 from peershare.wire.messages import MAX_RECEIVERS, Hello
@@ -32,6 +34,12 @@ STEER_SECONDS = 0.25
 STALLED_SECONDS = 2.0
 # A content of fewer blocks has left before steering could be of use.
 FEWEST_STEERED_BLOCKS = 8
+
+
+# Of the processor's time so much is for the requests of one address, and of all that want more.
+# What is sent pays for what it was asked with: that is limited by the network, or by the user.
+SHARE_OF_TIME, BURST_SECONDS, TOGETHER = 0.05, 0.1, 0.15
+PAID_SECONDS_A_BYTE = 5e-9
 
 
 class OwnCatalogue(Protocol):
@@ -53,6 +61,7 @@ class Swarm:
         self._random = random
         self._is_alone = is_alone
         self._receivers: dict[int, Receiver] = {}
+        self._places: Counter[tuple[str, int]] = Counter()  # of the sessions of the receivers
         self._steering: Steering | None = None
         self._opened = False
         self._steered_on = Periodic(reactor, STEER_SECONDS, self._steer_on)
@@ -68,6 +77,7 @@ class Swarm:
     def join(self, receiver: Receiver) -> None:
         """A receiver more; its `steered` is set, and what it is to be told comes as news."""
         self._receivers[receiver.number] = receiver
+        self._places[receiver.session.address, receiver.session.port] += 1
         if self._steering is not None:
             self._steer(self._steering, receiver)
         elif self._should_steer(receiver.handle):
@@ -81,6 +91,10 @@ class Swarm:
         """A receiver less; may be called twice."""
         if self._receivers.pop(receiver.number, None) is None:
             return
+        place = receiver.session.address, receiver.session.port
+        self._places[place] -= 1
+        if not self._places[place]:
+            del self._places[place]
         receiver.forget_news()
         receiver.steered = False
         receiver.turn.clear()
@@ -94,8 +108,7 @@ class Swarm:
     def others(self, receiver: Receiver) -> tuple[tuple[str, int], ...]:
         """Some of those who are fetching it too and can be dialled: (address, port)."""
         own = (receiver.session.address, receiver.session.port)
-        places = {(r.session.address, r.session.port): None for r in self._receivers.values()}
-        there = [place for place in places if place[1] and place != own]
+        there = [place for place in self._places if place[1] and place != own]
         return tuple(self._random.sample(there, min(MAX_RECEIVERS, len(there))))
 
     # -- what we get
@@ -218,6 +231,7 @@ class Serving:
         catalogue: OwnCatalogue,
         is_alone: Callable[[str], bool],
         met: Callable[[str, str, int], None],
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         """`hello()` is ours; `is_alone(content)`: nobody else is known to have it whole.
 
@@ -232,6 +246,8 @@ class Serving:
         self.catalogue = catalogue
         self.warmer = Warmer(workers)
         self.contents = OpenContents()
+        self.cpu = cpu
+        self.shares = TimeShares(SHARE_OF_TIME, BURST_SECONDS, TOGETHER)
         self._random = random
         self._is_alone = is_alone
         self._met = met

@@ -11,7 +11,8 @@ from peershare.content.manifest import Manifest
 from peershare.library.entries import ContentHandle
 from peershare.serving.orders import MAX_JOINS
 from peershare.serving.queue import MAX_QUEUED_BLOCKS
-from peershare.serving.session import IDLE_SECONDS, MAX_UNKNOWN, STALLED_SECONDS
+from peershare.serving.session import IDLE_SECONDS, MAX_UNKNOWN, SLICE_SECONDS, STALLED_SECONDS
+from peershare.serving.swarms import BURST_SECONDS, SHARE_OF_TIME, TOGETHER
 from peershare.uploader import LINGER_SECONDS, REQUEST_SECONDS
 from peershare.wire.messages import (
     Block,
@@ -303,6 +304,72 @@ class BlockTests(SessionTestCase):
         client.clear()
         client.send(Leave(content=handles[0].id), Join(content=handles[-1].id))
         self.assertEqual(len(client.of(Content)), 1)
+
+
+class TimeTests(SessionTestCase):
+    """Each request takes as long as a look at the clock, here a millisecond."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cost = 0.001
+
+    def flood(self, address: str, sessions: int) -> list[Client]:
+        """As many cheap requests as anybody can send, on so many sessions."""
+        clients = [self.greeted(address) for _ in range(sessions)]
+        for client in clients:
+            client.clear()
+            client.give(*[Leave(content=NOWHERE)] * 500, *[Join(content=NOWHERE)] * 500)
+        return clients
+
+    def looks(self) -> int:
+        return round(self.spent / self.cost)
+
+    def test_an_address_has_its_share(self) -> None:
+        """Its sessions together use a twentieth of the time, however many they are."""
+        self.flood(A, 8)
+        before = self.looks()
+        for _ in range(1_000):
+            self.reactor.advance(0.01)
+        self.assertLess(
+            (self.looks() - before) * self.cost, 1.2 * (10.0 * SHARE_OF_TIME + BURST_SECONDS)
+        )
+
+    def test_another_address_is_answered(self) -> None:
+        """Nobody else waits for those that ask without end."""
+        self.flood(A, 8)
+        self.reactor.advance(0.01)
+        handle, _ = self.large(10)
+        client = self.joined(handle, B)
+        self.assertEqual(len(client.of(Content)), 1)
+
+    def test_no_turn_is_long(self) -> None:
+        """One that may ask is looked at for some milliseconds at a time."""
+        client = self.greeted()
+        self.reactor.advance(60.0)
+        before = self.looks()
+        client.give(*[Leave(content=NOWHERE)] * 100)
+        self.assertLess((self.looks() - before) * self.cost, 3 * SLICE_SECONDS)
+
+    def test_what_is_sent_pays(self) -> None:
+        """Whoever fetches what it asks for is not held up by what its requests cost."""
+        handle, _ = self.large(400)
+        self.cost = 0.0001
+        client = self.joined(handle)
+        for first in range(0, 400, 4):
+            client.send(self.asks(handle, *range(first, first + 4)))
+        self.assertEqual(len(client.blocks()), 400)
+        self.assertEqual(self.serving.shares.wait(A, self.reactor.seconds()), 0.0)
+
+    def test_many_addresses_have_a_share_together(self) -> None:
+        """All that ask without end use no more than a part of the time."""
+        for number in range(10):
+            self.flood(f"198.18.1.{number}", 2)
+        before = self.looks()
+        for _ in range(1_000):
+            self.reactor.advance(0.01)
+        self.assertLess(
+            (self.looks() - before) * self.cost, 1.2 * (10.0 * TOGETHER + 10 * BURST_SECONDS)
+        )
 
 
 class HaveTests(SessionTestCase):

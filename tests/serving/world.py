@@ -163,6 +163,7 @@ class ServingTestCase(SynchronousTestCase):
         self.bucket = TokenBucket(self.rate, self.reactor.seconds)
         self.alone = False
         self.met: list[tuple[str, str]] = []
+        self.spent = self.cost = 0.0  # seconds of the processor; of each look at its clock
         self.serving = Serving(
             self.reactor,
             self.library,
@@ -174,6 +175,7 @@ class ServingTestCase(SynchronousTestCase):
             FakeCatalogue(),
             lambda content: self.alone,
             lambda content, address, port: self.met.append((content, address)),
+            cpu=self.cpu,
         )
         self.known: set[str] = set()
         self.factory = UploaderFactory(
@@ -193,6 +195,11 @@ class ServingTestCase(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.open_files(), [])
         self.assertEqual([str(call.func) for call in self.reactor.getDelayedCalls()], [])
+
+    def cpu(self) -> float:
+        """The processor's clock, as slow as a test makes it."""
+        self.spent += self.cost
+        return self.spent
 
     def open_files(self) -> list[Path]:
         """The files of this test that are open."""
