@@ -76,9 +76,21 @@ class Neighbourhood(Service):
         )
         self._chores = Chores(reactor, cpu)
         self._fetcher = self._make_fetcher(sessions, random)
-        self._hearing = Hearing(
-            reactor,
-            beacon_port,
+        self._hearing = self._make_hearing(classic_udp_port, random, is_local)
+        self._callbacks: list[Callable[[], object]] = []
+        self._on_left: list[Callable[[str], object]] = []
+        self._version, self._seen = 0, (0, 0)
+        self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell, cpu)
+        self._updating = Paced(
+            reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update, cpu
+        )
+
+    def _make_hearing(
+        self, classic_udp_port: int, random: Random, is_local: Callable[[IPv4Address], bool]
+    ) -> Hearing:
+        return Hearing(
+            self._reactor,
+            self._port,
             classic_udp_port,
             self._beacons,
             self.neighbours,
@@ -86,13 +98,6 @@ class Neighbourhood(Service):
             is_local=is_local,
             on_heard=self._heard,
             on_gone=self._gone,
-        )
-        self._callbacks: list[Callable[[], object]] = []
-        self._on_left: list[Callable[[str], object]] = []
-        self._version, self._seen = 0, (0, 0)
-        self._telling = Paced(reactor, _TELL_DELAY_SECONDS, _TELL_GAP_SECONDS, self._tell, cpu)
-        self._updating = Paced(
-            reactor, _UPDATE_DELAY_SECONDS, _UPDATE_GAP_SECONDS, self._update, cpu
         )
 
     def _make_fetcher(self, sessions: Sessions, random: Random) -> Fetcher:
