@@ -36,15 +36,27 @@ def make_private_folder(path: Path) -> None:
         raise StorageError(f"{path}: cannot make this folder: {error.strerror}") from None
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` (0600) in the place of `path`, whole or not at all.  Raises `StorageError`."""
+def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Put `data` (0600) in the place of `path`, whole or not at all.  Raises `StorageError`.
+
+    `durable`: it survives a power loss from then on.
+    """
     temporary = path.with_name(f".{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
+        if durable:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         raise StorageError(f"{path}: cannot write: {error.strerror}") from None
 

@@ -1,27 +1,32 @@
 """The inbox: files from guests, hidden until somebody here accepts them.
 
 An upload lies in the unscanned `.peershare/` of the inbox folder until it is decided on; then it
-gets its name there, which overwrites nothing, or goes.  What waits survives a restart: a list in
-the state folder names it, and leftovers that it does not name are removed.
-Not for: HTTP.
+gets its name there, which overwrites nothing, or goes.  Before a guest is answered that a file is
+here, its bytes, a name that says so, and its line in a list in the state folder are durable.  A
+file with that name is never removed unless somebody here says so: where the list is lost, or
+cannot be read, the file is still there.  Not for: HTTP.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import msgspec
-from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from msgspec.structs import asdict, replace
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
+from peershare.content.kinds import HEAD_BYTES, sniff_extension
 from peershare.content.names import display, safe_file_name
 from peershare.errors import LocalError, StorageError, UnknownUploadError
 from peershare.guest.status import GuestUpload, UploadState
 from peershare.library.entries import Workers
+from peershare.library.files import storage_errors
 from peershare.library.parts import PART_FOLDER, PartFile
 from peershare.state import replace_file
 
@@ -29,9 +34,19 @@ MAX_UPLOADS = 100
 MAX_UPLOADS_PER_ADDRESS = 25
 # So many times the limit of one file may lie here at a time, all that arrives included.
 TOTAL_FACTOR = 4
+_NO_ROOM = "the files that wait here take too much room; try again later"
 LIST_NAME = "guest_uploads.json"
+# A file that is whole, and that its guest may have been answered; before that it is arriving.
 _SUFFIX = ".upload"
+_ARRIVING_SUFFIX = ".arriving"
+_WHOLE_NAME = re.compile(rf"guest-([0-9a-f]{{16}}){re.escape(_SUFFIX)}", re.ASCII)
 _MAX_LIST_BYTES = 1 << 20
+
+
+class _Listed(GuestUpload, frozen=True, kw_only=True):
+    """A line of the list."""
+
+    digest: str = ""  # BLAKE3 of its bytes, in hex; "": not known
 
 
 class NotTakenError(LocalError):
@@ -53,6 +68,7 @@ class Upload:
             raise NotTakenError("this file was refused here")
         received = self.shown.received + len(data)
         self._inbox.check_size(received)
+        self._inbox.check_total(len(data))
         self._file.write_at(data, self.shown.received)
         self.shown = replace(self.shown, received=received)
 
@@ -66,11 +82,13 @@ class Upload:
         self._over = True
         return Deferred.fromCoroutine(self._inbox.keep(self, self._file))
 
-    def abort(self) -> None:
-        """It will not be finished: keep nothing.  Nothing happens after `finish`."""
-        if not self._over:
-            self._over = True
-            self._inbox.drop(self, self._file)
+    def abort(self) -> bool:
+        """It will not be finished: keep nothing; whether that is so.  It is not after `finish`."""
+        if self._over:
+            return False
+        self._over = True
+        self._inbox.drop(self, self._file)
+        return True
 
 
 class Inbox:
@@ -98,17 +116,74 @@ class Inbox:
         self._waits = waits
         self._arriving: dict[str, Upload] = {}
         self._waiting: dict[str, GuestUpload] = {}
+        self._keeping: dict[str, GuestUpload] = {}  # whole, and not durable yet
+        self._digests: dict[str, str] = {}
         self._deciding: set[str] = set()
+        self._placing: dict[str, PartFile] = {}  # that have their name, which is not durable yet
+        self._writing = DeferredLock()  # the list
+        self._recalled = False
+        self._problem = ""
 
     def recall(self) -> None:
-        """What a former run left: take back what was whole, remove what was not."""
-        for upload in self._read_list():
-            if self._size_of(upload.id) == upload.size:
-                self._waiting[upload.id] = upload
-        kept = set(map(_file_name, self._waiting))
-        for path in (self._folder / PART_FOLDER).glob(f"guest-*{_SUFFIX}"):
-            if path.name not in kept:
-                _unlink(path)
+        """What a former run left: take back what was whole, remove what was not.
+
+        Where that cannot be read it is tried again when this is called again, and nothing is
+        taken, changed or removed before.
+        """
+        if self._recalled:
+            return
+        try:
+            listed, names = self._read_list(), self._names()
+            for upload in listed:
+                if names is None or _file_name(upload.id) in names:
+                    self._take_back(upload)
+            for name in names or ():
+                whole = _WHOLE_NAME.fullmatch(name)
+                if whole is not None and whole[1] not in self._waiting:
+                    self._take_back(self._unlisted(whole[1]))
+        except StorageError as error:
+            if str(error) != self._problem:
+                self._log.warn("guests' files cannot be looked at yet: {error}", error=error)
+            self._problem = str(error)
+            return
+        self._recalled, self._problem = True, ""
+        for name in names or ():
+            if name.startswith("guest-") and name.endswith(_ARRIVING_SUFFIX):
+                with suppress(StorageError):  # another node's, or at the next start
+                    PartFile(self._folder, name, make=False).remove()
+
+    def _take_back(self, upload: _Listed) -> None:
+        fields = asdict(upload)
+        self._digests[upload.id] = fields.pop("digest")
+        self._waiting[upload.id] = GuestUpload(**fields)
+
+    def _names(self) -> set[str] | None:
+        """What lies there; None where not even the folder does.  Raises `StorageError`."""
+        with storage_errors(self._folder, "look into this folder"):
+            try:
+                return {path.name for path in os.scandir(self._folder / PART_FOLDER)}
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    self._folder.lstat()
+                    return set()
+                return None  # a disk that is not there now
+
+    def _unlisted(self, identifier: str) -> _Listed:
+        """A file whose line was lost, under a name made for it.  Raises `StorageError`."""
+        file = PartFile(self._folder, _file_name(identifier), make=False)
+        try:
+            size, head = file.size, file.head(HEAD_BYTES)
+        finally:
+            file.close()
+        return _Listed(
+            id=identifier,
+            name=f"guest-{identifier}{sniff_extension(head)}",
+            size=size,
+            address="",
+            received=size,
+            state=UploadState.WAITING,
+            received_at=self._wall_clock(),
+        )
 
     def uploads(self) -> tuple[GuestUpload, ...]:
         """Everything that arrives or waits, in the order it came."""
@@ -122,6 +197,11 @@ class Inbox:
         if size > self._limit:
             raise NotTakenError(f"a file may have at most {self._limit:,} bytes here")
 
+    def check_total(self, more: int) -> None:
+        """Raise `NotTakenError` if so many bytes more may not lie here."""
+        if self.used() + more > TOTAL_FACTOR * self._limit:
+            raise NotTakenError(_NO_ROOM)
+
     def begin(self, name: str, size: int, address: str) -> Upload:
         """A file begins to arrive; `size` is what it will have at most.
 
@@ -129,17 +209,25 @@ class Inbox:
         """
         name = safe_file_name(name)
         self.check_size(size)
+        self.recall()
+        if not self._recalled:
+            raise StorageError(self._problem)
         known = self.uploads()
-        if len(known) >= MAX_UPLOADS or _count(known, address) >= MAX_UPLOADS_PER_ADDRESS:
+        of_address = sum(upload.address == address for upload in known)
+        if (
+            len(known) >= _part_for(MAX_UPLOADS, of_address)
+            or of_address >= MAX_UPLOADS_PER_ADDRESS
+        ):
             raise NotTakenError("too many files wait to be accepted here; try again later")
-        if sum(upload.size for upload in known) + size > TOTAL_FACTOR * self._limit:
-            raise NotTakenError("the files that wait here take too much room; try again later")
+        # what only was announced takes no room from others
+        if self.used() + size > _part_for(TOTAL_FACTOR * self._limit, of_address):
+            raise NotTakenError(_NO_ROOM)
         identifier = f"{self._random.getrandbits(64):016x}"
-        file = PartFile(self._folder, _file_name(identifier))
+        file = PartFile(self._folder, _arriving_name(identifier))
         try:
             file.check_room(size)
         except StorageError:
-            self._remove(identifier, file)
+            _remove(file)
             raise
         shown = GuestUpload(
             id=identifier,
@@ -153,27 +241,46 @@ class Inbox:
         upload = self._arriving[identifier] = Upload(self, shown, file)
         return upload
 
+    def used(self) -> int:
+        """How many bytes of guests are here."""
+        return sum(
+            upload.received if upload.state is UploadState.ARRIVING else upload.size
+            for upload in self.uploads()
+        )
+
     async def keep(self, upload: Upload, file: PartFile) -> GuestUpload:
-        """An upload is whole: put it on the disk for good, and let it wait."""
-        identifier = upload.shown.id
+        """An upload is whole: put it on the disk for good, and let it wait.
+
+        Raises `StorageError`: then nothing is kept.
+        """
+        identifier, shown = upload.shown.id, upload.shown
+        shown = replace(shown, size=shown.received, state=UploadState.WAITING)
         try:
-            await self._workers(file.sync)
+            self._digests[identifier] = await self._workers(self._secure, file, shown)
+            self._keeping[identifier] = shown
+            await self._save()
         except StorageError:
+            self._digests.pop(identifier, None)
             self.drop(upload, file)
             raise
+        finally:
+            self._keeping.pop(identifier, None)
         file.close()
         del self._arriving[identifier]
-        shown = upload.shown
-        shown = replace(shown, size=shown.received, state=UploadState.WAITING)
         self._waiting[identifier] = shown
-        self._write_list()
         self._waits(shown)
         return shown
+
+    def _secure(self, file: PartFile, shown: GuestUpload) -> str:
+        """Worker: its bytes are durable, then a name that says so; its digest."""
+        digest = file.sync_and_hash(0, shown.size).hex()
+        file.rename(_file_name(shown.id))
+        return digest
 
     def drop(self, upload: Upload, file: PartFile) -> None:
         """An upload came to nothing."""
         del self._arriving[upload.shown.id]
-        self._remove(upload.shown.id, file)
+        _remove(file)
 
     # -- what somebody here does
 
@@ -191,32 +298,57 @@ class Inbox:
             path = await self._workers(self._place, upload)
         finally:
             self._deciding.discard(upload.id)
-        del self._waiting[upload.id]
-        self._write_list()
+        await self._forget(upload.id)
         self._log.info("a guest's file was accepted: {path}", path=display(str(path)))
         return replace(upload, state=UploadState.ACCEPTED, path=str(path))
 
     def _place(self, upload: GuestUpload) -> Path:
-        """Worker: the last step."""
-        file = PartFile(self._folder, _file_name(upload.id))
+        """Worker: the last step.  What has its name already is gone on with."""
+        file = self._placing.pop(upload.id, None)
+        if file is None:
+            file = PartFile(self._folder, _file_name(upload.id), make=False)
         try:
-            if file.size != upload.size:
-                raise StorageError(f"{file.path}: it is not what the guest sent any more")
+            if file.final is None:
+                self._check(upload, file)
             return file.finish(upload.name, upload.size)
         finally:
-            file.close()
+            if file.final is None or file.descriptor < 0:
+                file.close()
+            else:
+                self._placing[upload.id] = file
+
+    def _check(self, upload: GuestUpload, file: PartFile) -> None:
+        """Worker: raise `StorageError` unless it is what the guest sent."""
+        known = self._digests.get(upload.id, "")
+        found = file.hash(0, upload.size) if known and file.size == upload.size else None
+        if file.size != upload.size or (known and (found is None or found.hex() != known)):
+            raise StorageError(f"{file.path}: it is not what the guest sent any more")
 
     def refuse(self, identifier: str) -> GuestUpload:
-        """Remove an upload, or cut it while it arrives.  Raises `UnknownUploadError`."""
+        """Remove an upload, or cut it while it arrives.
+
+        Raises `UnknownUploadError`; `StorageError`: then it still waits.
+        """
         arriving = self._arriving.get(identifier)
-        if arriving is not None:
-            arriving.abort()
+        if arriving is not None and arriving.abort():
             return replace(arriving.shown, state=UploadState.REFUSED)
         upload = self._decide(identifier)
-        del self._waiting[identifier]
-        self._remove(identifier)
-        self._write_list()
+        path = self._folder / PART_FOLDER / _file_name(identifier)
+        with storage_errors(path, "remove"):
+            path.unlink(missing_ok=True)
+        Deferred.fromCoroutine(self._forget(identifier)).addErrback(
+            lambda failure: self._log.failure("a list was not written", failure=failure)
+        )
         return replace(upload, state=UploadState.REFUSED)
+
+    async def _forget(self, identifier: str) -> None:
+        """It is decided on.  A line that stays in the list has no file, and is no upload."""
+        self._waiting.pop(identifier, None)
+        self._digests.pop(identifier, None)
+        try:
+            await self._save()
+        except StorageError as error:
+            self._log.warn("the list of guests' files is not up to date: {error}", error=error)
 
     def _decide(self, identifier: str) -> GuestUpload:
         upload = self._waiting.get(identifier)
@@ -230,41 +362,71 @@ class Inbox:
         """Cut what arrives; what waits is kept."""
         for upload in tuple(self._arriving.values()):
             upload.abort()
-
-    def _remove(self, identifier: str, file: PartFile | None = None) -> None:
-        if file is not None:
+        for file in self._placing.values():
             file.close()
-        _unlink(self._folder / PART_FOLDER / _file_name(identifier))
 
-    def _size_of(self, identifier: str) -> int:
-        try:
-            return (self._folder / PART_FOLDER / _file_name(identifier)).lstat().st_size
-        except OSError:
-            return -1
+    def _read_list(self) -> tuple[_Listed, ...]:
+        """What it says; nothing where there is none, or it is damaged.  Raises `StorageError`.
 
-    def _read_list(self) -> tuple[GuestUpload, ...]:
+        A damaged one is set aside: the files themselves say what is there.
+        """
         try:
-            with self._list.open("rb") as file:
-                return msgspec.json.decode(file.read(_MAX_LIST_BYTES), type=tuple[GuestUpload, ...])
-        except (OSError, msgspec.DecodeError):
-            return ()
-
-    def _write_list(self) -> None:
-        try:
-            replace_file(self._list, msgspec.json.encode(tuple(self._waiting.values())))
+            with storage_errors(self._list, "read"), self._list.open("rb") as file:
+                data = file.read(_MAX_LIST_BYTES)
         except StorageError as error:
-            self._log.warn("after a restart guests' files are forgotten: {error}", error=error)
+            if isinstance(error.__cause__, FileNotFoundError):
+                return ()
+            raise
+        try:
+            listed = msgspec.json.decode(data, type=tuple[_Listed, ...])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            listed = None
+        if listed is None or not all(_WHOLE_NAME.fullmatch(_file_name(u.id)) for u in listed):
+            self._set_aside()
+            return ()
+        return tuple(listed)
+
+    def _set_aside(self) -> None:
+        """Nothing is overwritten.  Raises `StorageError`."""
+        with storage_errors(self._list, "set aside"):
+            for number in range(1, 1_000):
+                aside = self._list.with_name(f"{self._list.name}.bad{number if number > 1 else ''}")
+                if not os.path.lexists(aside):
+                    self._list.rename(aside)
+                    self._log.warn("{path} was damaged; it was set aside", path=str(aside))
+                    return
+
+    async def _save(self) -> None:
+        """Write the list, for good.  Raises `StorageError`."""
+        await self._writing.acquire()
+        try:
+            listed = tuple(
+                _Listed(**asdict(upload), digest=self._digests.get(upload.id, ""))
+                for upload in (*self._waiting.values(), *self._keeping.values())
+            )
+            await self._workers(self._write, msgspec.json.encode(listed))
+        finally:
+            self._writing.release()
+
+    def _write(self, data: bytes) -> None:
+        """Worker."""
+        replace_file(self._list, data, durable=True)
+
+
+def _part_for(whole: int, of_address: int) -> int:
+    """How much of it may be in use for one more; the last quarter is for who has nothing here."""
+    return whole if not of_address else whole * 3 // 4
 
 
 def _file_name(identifier: str) -> str:
     return f"guest-{identifier}{_SUFFIX}"
 
 
-def _unlink(path: Path) -> None:
-    """Remove it; what cannot be removed now is tried again at the next start."""
-    with suppress(OSError):
-        path.unlink()
+def _arriving_name(identifier: str) -> str:
+    return f"guest-{identifier}{_ARRIVING_SUFFIX}"
 
 
-def _count(uploads: tuple[GuestUpload, ...], address: str) -> int:
-    return sum(upload.address == address for upload in uploads)
+def _remove(file: PartFile) -> None:
+    """Remove what is not whole; what cannot be removed now is at the next start."""
+    with suppress(StorageError):
+        file.remove()

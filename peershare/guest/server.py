@@ -113,8 +113,6 @@ class GuestService(Service):
             if self._settings.guest_upload:
                 self._log.warn("guest-upload does nothing: there is no guest page without guest")
             return
-        if self._inbox is not None:
-            self._inbox.recall()
         self.refresh()
         self._periodic.start()
 
@@ -131,6 +129,8 @@ class GuestService(Service):
 
     def refresh(self) -> None:
         """Follow the own addresses, as they come and go."""
+        if self._inbox is not None:
+            self._inbox.recall()
         links = self._links()
         for link in [link for link in self._ports if link not in links]:
             stopped = maybeDeferred(self._ports.pop(link).stopListening)
@@ -198,7 +198,7 @@ class GuestService(Service):
         return self._some_inbox().accept(identifier)
 
     def refuse(self, identifier: str) -> GuestUpload:
-        """Remove an upload.  Raises `UnknownUploadError`."""
+        """Remove an upload.  Raises `UnknownUploadError`; `StorageError`: then it still waits."""
         return self._some_inbox().refuse(identifier)
 
     def _some_inbox(self) -> Inbox:

@@ -29,6 +29,7 @@ from peershare.library.files import (
     name_file,
     set_mode,
     storage_errors,
+    sync_folder,
 )
 from peershare.library.hashing import hash_range
 
@@ -68,19 +69,23 @@ class PipedBytes:
 class PartFile:
     """One part file, open for reading and writing until `close`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Open or make `folder/.peershare/name`.  Raises `StorageError`."""
+    def __init__(self, folder: Path, name: str, *, make: bool = True) -> None:
+        """Open `folder/.peershare/name`, or `make` it.  Raises `StorageError`."""
         self.folder = folder
         self.path = folder / PART_FOLDER / name
         self.final: Path | None = None  # where it lies once it has its final name
         self._abandoned = False
         self._descriptor = -1
         with storage_errors(folder, "write into this folder"):
-            make_destination(folder)
+            if make:
+                make_destination(folder)
             self._folder = OpenFolder(folder)
         try:
             with storage_errors(folder, "write into this folder"):
-                self._open_patiently(name)
+                if make:
+                    self._open_patiently(name)
+                else:
+                    self._open(name, make=False)
         except BaseException:
             self.close()
             raise
@@ -89,17 +94,18 @@ class PartFile:
         """The same, while other downloads end and take the folder away that was empty."""
         for left in reversed(range(_MOST_TRIES)):
             try:
-                self._open(name)
+                self._open(name, make=True)
                 return
             except FileNotFoundError:
                 self._close_file()
                 if not left:
                     raise
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: str, *, make: bool) -> None:
         """Open or make it, without following links.  Raises `StorageError`, `OSError`."""
         with suppress(FileExistsError):
-            os.mkdir(PART_FOLDER, 0o700, dir_fd=self._folder.descriptor)
+            if make:
+                os.mkdir(PART_FOLDER, 0o700, dir_fd=self._folder.descriptor)
         try:
             private = OpenFolder(Path(PART_FOLDER), self._folder)
         except OSError as error:
@@ -108,14 +114,15 @@ class PartFile:
             text = f"{self.path.parent}: this is in the way, a folder is needed here"
             raise StorageError(text) from None  # waited for, as somebody may take it away
         with private:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            flags |= os.O_CREAT if make else 0
             self._descriptor = os.open(name, flags, 0o600, dir_fd=private.descriptor)
             status = os.fstat(self._descriptor)
             if not stat.S_ISREG(status.st_mode):
                 text = f"{self.path}: this is in the way, a file is needed here"
                 raise StorageError(text, lasting=True)
             self._claim()
-            if not status.st_size:
+            if make and not status.st_size:
                 self._try_to_name(private)
             self._has_other_names = os.fstat(self._descriptor).st_nlink > 1
 
@@ -380,10 +387,22 @@ class PartFile:
         ):
             own = Name(private, self.path.name)
             give_name(self._descriptor, private, name, own)
-            private.unlink(own.name, self._descriptor)
             self.path = self.path.with_name(name)
+            private.unlink(own.name, self._descriptor)
             private.sync()
             self._folder.sync()
+            sync_folder(self.folder.parent)  # it may have been made for this file
+
+    def remove(self) -> None:
+        """Take its name from it, if it still has it, and close it.  Raises `StorageError`."""
+        try:
+            with (
+                storage_errors(self.path, "remove"),
+                OpenFolder(Path(PART_FOLDER), self._folder) as private,
+            ):
+                private.unlink(self.path.name, self._descriptor)
+        finally:
+            self.close()
 
     def _write_error(self, error: OSError, length: int) -> StorageError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

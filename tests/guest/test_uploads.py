@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -15,6 +17,7 @@ from peershare.guest import inbox as inboxes
 from peershare.guest.connection import CHECK_SECONDS, STALLED_SECONDS
 from peershare.guest.inbox import LIST_NAME, Inbox, NotTakenError
 from peershare.guest.status import GuestUpload, UploadState
+from peershare.library import files
 from peershare.library.parts import PART_FOLDER, PartFile
 from tests.fakes import FakeDisk, HeldWorkers
 from tests.guest.world import GUEST, LIMIT, OTHER, WALL, Answer, GuestTestCase, form, post
@@ -162,14 +165,34 @@ class RefusedTests(UploadTestCase):
         self.refused(post(form(("a.png", b"x"))), 413, OTHER)
 
     def test_all_together(self) -> None:
-        """Four times the limit of one may wait, what is still arriving included."""
-        body = form(("a.png", b"x" * LIMIT))
-        guests = [self.open().send(post(body[:1_000], len(body))) for _ in range(4)]
+        """Four times the limit of one may wait; who has nothing here has the last quarter."""
+        for _ in range(3):
+            self.assertEqual(self.send(("a.png", b"x" * LIMIT)).status, 200)
         self.refused(post(form(("a.png", b"x" * 100))), 413)
-        guests[0].send(body[1_000:])
-        self.refused(post(form(("a.png", b"x" * 100))), 413)
+        self.assertEqual(self.send(("a.png", b"x" * LIMIT), host=OTHER).status, 200)
+        self.refused(post(form(("a.png", b"x" * 100))), 413, "198.18.0.4")
         self.inbox.refuse(self.inbox.uploads()[0].id)
-        self.assertEqual(self.send(("a.png", b"x" * 100)).status, 200)
+        self.assertEqual(self.send(("a.png", b"x" * 100), host="198.18.0.4").status, 200)
+
+    def test_only_announced(self) -> None:
+        """What was announced and does not arrive takes no room; what arrives too much is cut."""
+        body = form(("a.png", b"x" * LIMIT))
+        hosts = [f"198.18.0.{number}" for number in range(10, 18)]
+        guests = [self.open(host).send(post(body[:1_000], len(body))) for host in hosts]
+        self.assertEqual(self.send(("a.png", b"x" * LIMIT), host=OTHER).status, 200)
+        for guest in guests:
+            guest.send(body[1_000:])
+        statuses = [guest.answer.status for guest in guests]
+        self.assertEqual((statuses.count(303), statuses.count(413)), (3, 5))
+        self.assertEqual((self.inbox.used(), len(self.hidden())), (4 * LIMIT, 4))
+
+    def test_places_for_others(self) -> None:
+        """The last quarter of the places is for addresses that have nothing here."""
+        self.patch(inboxes, "MAX_UPLOADS", 4)
+        for _ in range(3):
+            self.assertEqual(self.send(("a.png", b"x")).status, 200)
+        self.refused(post(form(("a.png", b"x"))), 413)
+        self.assertEqual(self.send(("a.png", b"x"), host=OTHER).status, 200)
 
     def test_cut_in_the_middle(self) -> None:
         """Nothing is kept of what is not whole."""
@@ -276,8 +299,41 @@ class DecideTests(UploadTestCase):
     def test_changed_meanwhile(self) -> None:
         """What is not as it came is not accepted."""
         self.send(("a.png", DATA))
-        self.hidden()[0].write_bytes(b"short")
+        for data in (b"short", bytes(len(DATA))):
+            self.hidden()[0].write_bytes(data)
+            self.failureResultOf(self.inbox.accept(self.only().id), StorageError)
+        self.hidden()[0].write_bytes(DATA)
+        self.successResultOf(self.inbox.accept(self.only().id))
+
+    def test_gone_meanwhile(self) -> None:
+        """Nothing is made in the place of what somebody removed."""
+        self.send(("a.png", DATA))
+        self.hidden()[0].unlink()
         self.failureResultOf(self.inbox.accept(self.only().id), StorageError)
+        self.assertEqual(self.hidden(), [])
+
+    def test_name_not_durable(self) -> None:
+        """It is accepted once its name is on the disk; what fails is gone on with."""
+        self.send(("a.png", DATA))
+        upload = self.only()
+        patch = self.patch(files.OpenFolder, "sync", _io_error)
+        for _ in range(2):
+            self.failureResultOf(self.inbox.accept(upload.id), StorageError)
+            self.assertEqual(self.inbox.uploads(), (upload,))
+        patch.restore()
+        self.assertEqual(
+            self.successResultOf(self.inbox.accept(upload.id)).path, str(self.box / "a.png")
+        )
+        self.assertEqual([path.name for path in self.box.iterdir()], ["a.png"])
+
+    def test_cannot_be_removed(self) -> None:
+        """What is refused and cannot be removed still waits."""
+        self.send(("a.png", DATA))
+        patch = self.patch(os, "unlink", _io_error)
+        self.assertRaises(StorageError, self.inbox.refuse, self.only().id)
+        patch.restore()
+        self.inbox.refuse(self.only().id)
+        self.assertEqual((self.hidden(), self.inbox.uploads()), ([], ()))
 
     def test_bad_name(self) -> None:
         """The inbox judges names itself."""
@@ -323,12 +379,18 @@ class RestartTests(UploadTestCase):
         self.send(("a.png", DATA))
         body = form(("b.png", DATA))
         self.open().send(post(body[:1_000], len(body)))
+        self.kill()
         after = self.restart()
         self.assertEqual([upload.name for upload in after.uploads()], ["a.png"])
         self.assertEqual(len(self.hidden()), 1)
         self.successResultOf(after.accept(after.uploads()[0].id))
         self.assertEqual((self.box / "a.png").read_bytes(), DATA)
         self.assertEqual(self.restart().uploads(), ())
+
+    def kill(self) -> None:
+        """The process that has files open is no more."""
+        for upload in self.inbox._arriving.values():
+            upload._file.close()
 
     def test_stopped(self) -> None:
         """The end of the service keeps what waits and drops what arrives."""
@@ -339,17 +401,128 @@ class RestartTests(UploadTestCase):
         self.assertEqual([upload.name for upload in self.inbox.uploads()], ["a.png"])
         self.assertEqual(len(self.hidden()), 1)
 
+    def recovered(self) -> GuestUpload:
+        """The one that is there although its line is lost."""
+        (upload,) = self.restart().uploads()
+        self.assertEqual((upload.size, upload.state), (len(DATA), UploadState.WAITING))
+        self.assertTrue(upload.name.startswith("guest-"))
+        return upload
+
     def test_damaged(self) -> None:
-        """A list that cannot be read, or lies, names nothing."""
+        """A list that is torn, or lies, is set aside; the files that it named are still there."""
         self.send(("a.png", DATA))
         path = self.folder / LIST_NAME
-        good = json.loads(path.read_text())
-        for bad in ([{**good[0], "size": 5}], [{**good[0], "id": "../../share"}], {}, "x"):
-            path.write_text(json.dumps(bad))
-            self.assertEqual(self.restart().uploads(), ())
-        path.write_bytes(b"\xff")
+        good = path.read_bytes()
+        line = json.loads(good)[0]
+        for bad in (b"\xff", good[:40], b"", b"{}", json.dumps([{**line, "id": "../../share"}])):
+            path.write_bytes(bad if isinstance(bad, bytes) else bad.encode())
+            self.recovered()
+            self.assertFalse(path.exists())
+        aside = sorted(path.name for path in self.folder.glob(f"{LIST_NAME}.bad*"))
+        self.assertEqual(len(aside), 5)
+        after = self.restart()
+        taken = self.successResultOf(after.accept(after.uploads()[0].id))
+        self.assertEqual(Path(taken.path).read_bytes(), DATA)
+
+    def test_lost(self) -> None:
+        """Without its list every whole file still waits."""
+        self.send(("a.png", DATA))
+        (self.folder / LIST_NAME).unlink()
+        self.recovered()
+
+    def test_list_of_another_size(self) -> None:
+        """A line that does not fit its file removes nothing, and gives it no name."""
+        self.send(("a.png", DATA))
+        path = self.folder / LIST_NAME
+        path.write_text(json.dumps([{**json.loads(path.read_text())[0], "size": 5}]))
+        after = self.restart()
+        self.failureResultOf(after.accept(after.uploads()[0].id), StorageError)
+        self.assertEqual(len(self.hidden()), 1)
+
+    def test_of_the_version_before(self) -> None:
+        """Its list has no digests."""
+        self.send(("a.png", DATA))
+        path = self.folder / LIST_NAME
+        line = json.loads(path.read_text())[0]
+        self.assertEqual(len(line.pop("digest")), 64)
+        path.write_text(json.dumps([line]))
+        after = self.restart()
+        self.assertEqual([upload.name for upload in after.uploads()], ["a.png"])
+        self.successResultOf(after.accept(after.uploads()[0].id))
+        self.assertEqual((self.box / "a.png").read_bytes(), DATA)
+
+    def test_cannot_be_read_yet(self) -> None:
+        """While the list, or the folder, cannot be read nothing is removed, changed or taken."""
+        self.send(("a.png", DATA))
+        before = (self.folder / LIST_NAME).read_bytes()
+        for module, call in ((Path, "open"), (os, "scandir")):
+            patch = self.patch(module, call, _io_error)
+            after = self.restart()
+            self.assertEqual(after.uploads(), ())
+            self.assertRaises(StorageError, after.begin, "b.png", 3, GUEST)
+            patch.restore()
+            self.assertEqual(len(self.hidden()), 1)
+            self.assertEqual((self.folder / LIST_NAME).read_bytes(), before)
+            after.recall()
+            self.assertEqual([upload.name for upload in after.uploads()], ["a.png"])
+            after.recall()
+            self.assertEqual(len(after.uploads()), 1)
+
+    def test_folder_not_there(self) -> None:
+        """A disk that is not mounted at a start comes back."""
+        self.send(("a.png", DATA))
+        away = self.box.with_name("away")
+        self.box.rename(away)
+        after = self.restart()
+        upload = after.uploads()[0]
+        self.failureResultOf(after.accept(upload.id), StorageError)
+        self.assertFalse(self.box.exists())
+        away.rename(self.box)
+        self.successResultOf(after.accept(upload.id))
+        self.assertEqual((self.box / "a.png").read_bytes(), DATA)
+
+    def test_accepted_and_killed(self) -> None:
+        """A line of what has its name by now is no upload any more."""
+        self.send(("a.png", DATA))
+        before = (self.folder / LIST_NAME).read_bytes()
+        self.successResultOf(self.inbox.accept(self.only().id))
+        (self.folder / LIST_NAME).write_bytes(before)
         self.assertEqual(self.restart().uploads(), ())
-        self.assertEqual(self.hidden(), [])
+        self.assertEqual([path.name for path in self.box.iterdir()], ["a.png"])
+
+    def test_arriving_elsewhere(self) -> None:
+        """What another node is taking into this folder is not removed."""
+        body = form(("b.png", DATA))
+        guest = self.open().send(post(body[:1_000], len(body)))
+        self.restart()
+        self.assertEqual(guest.send(body[1_000:]).answer.status, 303)
+        self.assertEqual(len(self.hidden()), 1)
+
+    def test_order_of_durability(self) -> None:
+        """Bytes, the name that says that it is whole, the list: all before the answer."""
+        events: list[str] = []
+        real_sync, real_data, real_link = os.fsync, os.fdatasync, os.link
+
+        def fsync(descriptor: int) -> None:
+            real_sync(descriptor)
+            events.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+
+        def fdatasync(descriptor: int) -> None:
+            real_data(descriptor)
+            events.append("sync data")
+
+        def link(source: str, name: str, **more: Any) -> None:
+            real_link(source, name, **more)
+            if name.endswith(".upload"):
+                events.append("whole")
+
+        self.patch(os, "fsync", fsync)
+        self.patch(os, "fdatasync", fdatasync)
+        self.patch(os, "link", link)
+        self.assertEqual(self.send(("a.png", DATA)).status, 200)
+        folders = [f"sync {path.name}" for path in (self.box, self.folder)]
+        expected = ["sync data", "whole", "sync .peershare", *folders]
+        self.assertEqual(events, [*expected, f"sync .{LIST_NAME}.new", f"sync {self.folder.name}"])
 
 
 class ClosedTests(GuestTestCase):
@@ -359,6 +532,10 @@ class ClosedTests(GuestTestCase):
         """Without the option there is no such path."""
         self.assertEqual(self.open().send(post(form(("a.png", b"x")))).answer, self.get("/"))
         self.assertFalse((self.folder / "Inbox").exists())
+
+
+def _io_error(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def _failing(name: str) -> Callable[..., Any]:
