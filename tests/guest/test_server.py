@@ -168,7 +168,7 @@ class GuestServiceTests(SynchronousTestCase):
         (notice,) = self.events
         assert isinstance(notice, Notice)
         self.assertEqual(notice.peer, "198.18.0.9")
-        self.assertIn("198.18.0.9 sent b\\u200be.png (1,234 bytes)", notice.text)
+        self.assertIn("198.18.0.9 sent b_e.png (1,234 bytes)", notice.text)
         (upload,) = service.status().uploads
         self.assertEqual(self.successResultOf(service.accept(upload.id)).state, "accepted")
         self.assertEqual(len(list((self.folder / "Inbox").glob("*.png"))), 1)
