@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import downloads, services
+from tests.faults import downloads, putting, services
 from tests.faults.driver import Operation, record
 from tests.faults.steps import Kind
 
-_MODULES = (downloads, services)
+_MODULES = (downloads, putting, services)
 
 
 def main(name: str, at: str = "", kind: str = "EIO") -> None:
