@@ -4,7 +4,9 @@ A page asks for it in windows, and again whenever the node says that it changed:
 only where something that it shows has changed, and what native peers tell only where they tell
 something else.  It is made in slices, between which the reactor goes on turning.  Where there is
 more than is listed, each address has an equal part of the list, and how much there is in all is
-counted.  Not for: finding the one content that somebody means (`download.choosing`).
+counted.  One row is one content: what a native peer announces to classic ones adds nothing to its
+catalogue, and what others announce by the classic protocol may be other bytes.
+Not for: finding the one content that somebody means (`download.choosing`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from peershare.content.chunks import CHUNK_COUNT
-from peershare.content.names import folded, split_name
+from peershare.content.names import folded
 from peershare.dictionary import KnownBase
 from peershare.holdings import Holdings, Known
 from peershare.library.entries import SharedFile
@@ -141,15 +143,15 @@ class ContentsList:
         now, wanted = self._reactor.seconds(), self._parts.downloader.under_way()
         fits = fitting(pattern or "*")
         merged: list[ContentStatus] = []
-        used: set[str] = set()  # names of classic peers that stand with something else
+        used: set[str] = set()  # names of classic peers that are files which came from there
         ours = yield from self._add_own(merged, used, fits, now)
         natives, total = yield from self._native(pattern)
         total += len(merged)
         for number, content in enumerate(natives):
-            if (content.id, content.name) in ours:
+            if (content.id, folded(content.name)) in ours:
                 total -= 1
             else:
-                merged.append(self._told_too(content, used, now))
+                merged.append(content)
             if number % _STEP_NAMES == 0:
                 yield
         total += yield from self._add_classic(merged, used, fits, now)
@@ -169,7 +171,7 @@ class ContentsList:
         fits: Callable[[str], bool],
         now: float,
     ) -> Generator[None, None, set[tuple[str, str]]]:
-        """Our own; their ids and names."""
+        """Our own; their ids, and their names without regard to case."""
         library, holdings = self._parts.library, self._parts.neighbourhood.holdings
         ours: set[tuple[str, str]] = set()
         not_offered = dict(library.not_offered())
@@ -178,17 +180,19 @@ class ContentsList:
                 yield
             reason = not_offered.pop(file.key, "")
             names = library.chunk_names(file)
-            stem = names[0].rpartition("_")[0] if names else ""
+            came = self._parts.downloader.is_classic_file(file.path)
+            stem = names[0].rpartition("_")[0] if names and came else ""
             used.add(stem)
             if not fits(folded(printable(file.path.name))):
                 continue
-            base = self._parts.dictionary.base(stem, now) if stem else None
+            base = self._base(stem, now) if stem else None
             content_id = library.content_id(file)
             others = holdings.addresses(content_id) if content_id else ()
             own = _own(file, content_id, bool(names), base, others)
+            own = replace(own, verified=own.verified and not came)
             if reason or file.problem:
                 own = replace(own, not_offered=reason, not_announced=file.problem)
-            ours.add((own.id, own.name))
+            ours.add((own.id, folded(own.name)))
             merged.append(own)
         left_out = itertools.starmap(_left_out, not_offered.items())
         merged += [content for content in left_out if fits(folded(content.name))]
@@ -214,23 +218,10 @@ class ContentsList:
         self._natives.put(made_of, pattern, (tuple(found), total))
         return tuple(found), total
 
-    def _told_too(self, content: ContentStatus, used: set[str], now: float) -> ContentStatus:
-        """The same with what classic peers tell of it, whose names are `used`."""
-        dictionary = self._parts.dictionary
-        classic = []
-        for name in {content.name, split_name(content.name)[0]}:
-            base = None if name in used else dictionary.base(name, now)
-            if base is not None:
-                used.add(name)
-                classic.append(base)
-        if not classic:
-            return content
-        others = (address for base in classic for address in base.addresses)
-        return replace(
-            content,
-            peers=tuple(dict.fromkeys((*content.peers, *others)))[:MOST_PEERS],
-            complete=content.complete or any(all(base.chunks) for base in classic),
-        )
+    def _base(self, name: str, now: float) -> KnownBase | None:
+        """Who announces this name, and has no catalogue that says what it has."""
+        without = self._parts.neighbourhood.holdings.has_catalogue
+        return self._parts.dictionary.base(name, now, without)
 
     def _add_classic(
         self,
@@ -246,7 +237,7 @@ class ContentsList:
                 yield
             if name in used or not fits(folded(name)):
                 continue
-            base = self._parts.dictionary.base(name, now)
+            base = self._base(name, now)
             total += base is not None
             if base is not None and shown < MOST_CONTENTS:
                 shown += 1
@@ -343,7 +334,6 @@ def _status(known: Known, holdings: Holdings) -> ContentStatus:
         complete=known.complete > 0,
         shared=False,
         size=known.size,
-        verified=True,
     )
 
 

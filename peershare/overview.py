@@ -83,7 +83,8 @@ def _peer(
     heard = max(known.heard_at for known in (classic, native) if known is not None)
     told = classic.bases[:_MOST_NAMES] if classic is not None else ()
     if native is not None:
-        told = parts.neighbourhood.holdings.names_of(native.endpoint, _MOST_NAMES) or told
+        names = parts.neighbourhood.holdings.names_of(native.endpoint, _MOST_NAMES)
+        told = names if parts.neighbourhood.holdings.has_catalogue(address) else told
     return PeerStatus(
         address=address,
         contents=told,

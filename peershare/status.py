@@ -111,7 +111,9 @@ class ContentStatus(Struct, frozen=True, kw_only=True, gc=False):
     shared: bool  # we have it ourselves
     size: int | None = None  # None for what only classic peers tell
     downloading: bool = False  # it is being downloaded right now, or waits to be
-    verified: bool = False  # it has an id, so that every byte of it can be checked
+    # it is here, and its bytes are what its id says; what others have can be if it has an id, and
+    # what came by the classic protocol is not
+    verified: bool = False
     # Why native peers are not offered what lies in the share folder under this name, and why it is
     # not announced to classic ones; "" where it is, and for what is not ours.
     not_offered: str = ""

@@ -31,6 +31,7 @@ class FakeLibrary:
 
     def __init__(self) -> None:
         self.ids: dict[str, str] = {}
+        self.stems: dict[str, str] = {}
         self.changed: Callable[[], None] = lambda: None
         self.reasons: dict[str, str] = {}
         self.not_offered_version = 0
@@ -53,7 +54,8 @@ class FakeLibrary:
         return self.ids[file.path.name]
 
     def chunk_names(self, file: SharedFile) -> tuple[str, ...]:
-        return ()
+        stem = self.stems.get(file.path.name)
+        return () if stem is None else tuple(f"{stem}_{number}" for number in range(1, 6))
 
     def put(self, name: str, identifier: str = "") -> None:
         self.ids[name] = identifier
@@ -65,11 +67,14 @@ class ContentsListTests(SynchronousTestCase):
         self.library, self.dictionary = FakeLibrary(), ContentDictionary()
         self.holdings = Holdings(lambda address: False)
         self.wanted: frozenset[str] = frozenset()
+        self.classic_files: set[Path] = set()
         parts: Any = SimpleNamespace(
             library=self.library,
             dictionary=self.dictionary,
             neighbourhood=SimpleNamespace(holdings=self.holdings),
-            downloader=SimpleNamespace(under_way=lambda: self.wanted),
+            downloader=SimpleNamespace(
+                under_way=lambda: self.wanted, is_classic_file=self.classic_files.__contains__
+            ),
         )
         self.clock = Clock()
         self.list = ContentsList(parts, self.clock)
@@ -106,19 +111,54 @@ class ContentsListTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a.txt", "b.txt", "C.txt", "Dune"])
         self.assertEqual(self.names("*.TXT"), ["a.txt", "b.txt", "C.txt"])
         self.assertEqual(
-            [self.one(n).verified for n in ("a.txt", "b.txt", "dune")], [True, False, False]
+            [self.one(n).verified for n in ("a.txt", "b.txt", "dune")], [False, False, False]
         )
+        self.library.put("b.txt", content("b.txt"))
+        self.assertTrue(self.one("b.txt").verified, "it is here, and was hashed")
 
-    def test_one_content_is_told_once(self) -> None:
-        """What we have ourselves, and what both kinds of peers tell, is one line."""
+    def test_one_row_a_content(self) -> None:
+        """What we have ourselves and a native peer too is one line, with its holders alone."""
         self.give(A, "forest.png", "own.png", complete=False)
         self.library.put("own.png", content("own.png"))
-        self.tell(B, "forest")
         self.assertEqual(self.names(), ["forest.png", "own.png"])
-        both = self.one("forest.png")
-        self.assertEqual((both.peers, both.complete, both.shared), ((A, B), True, False))
         own = self.one("own.png")
         self.assertEqual((own.peers, own.shared), ((A,), True))
+        self.library.put("Own.PNG", content("own.png"))
+        self.assertEqual(self.names(), ["forest.png", "own.png", "Own.PNG"])
+
+    def test_names_of_classic_peers(self) -> None:
+        """They may be other bytes than what native peers, or we, have under such a name."""
+        self.give(A, "forest.png", complete=False)
+        self.library.put("own.png", content("own.png"))
+        self.tell(B, "forest")
+        self.tell(B, "own")
+        self.assertEqual(self.names(), ["forest", "forest.png", "own", "own.png"])
+        self.assertEqual((self.one("forest").peers, self.one("forest").id), ((B,), ""))
+        native = self.one("forest.png")
+        self.assertEqual((native.peers, native.complete), ((A,), False))
+        self.assertEqual(self.one("own.png").peers, ())
+
+    def test_what_a_native_peer_announces_to_classic_ones(self) -> None:
+        """It adds nothing to its catalogue, gone or not: no row, and no holder."""
+        self.give(A, "forest.png")
+        for stem in ("forest", "berg", "lake"):
+            self.tell(A, stem)
+        self.tell(B, "lake")
+        self.assertEqual(self.names(), ["forest.png", "lake"])
+        self.assertEqual(self.one("lake").peers, (B,))
+        self.assertEqual(self.get().total, 2)
+        self.holdings.detach(Endpoint(A, 5000))
+        self.dictionary.forget(A)
+        self.assertEqual(self.names(), ["lake"])
+
+    def test_a_file_that_came_from_classic_peers(self) -> None:
+        """It stands with those who announce it, and is not called verified."""
+        self.library.put("lake.png", content("lake.png"))
+        self.library.stems["lake.png"] = "lake"
+        self.tell(B, "lake")
+        self.classic_files.add(Path("/s/lake.png"))
+        own = self.one("lake*")
+        self.assertEqual((own.name, own.peers, own.verified), ("lake.png", (B,), False))
 
     def test_what_is_not_offered(self) -> None:
         """It stands in the own list with its reason: files, and what is none."""

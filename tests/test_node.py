@@ -220,11 +220,12 @@ class AskingTests(NodeTestCase):
         self.start()
         self.hear(A, *(f"bee_{n}" for n in range(1, 6)), "forest_1")
         contents = {content.name: content for content in self.contents()}
-        self.assertEqual(list(contents), ["bee", "forest.png", "tiny"])
+        self.assertEqual(list(contents), ["bee", "forest", "forest.png", "tiny"])
         self.assertTrue(contents["bee"].complete)
         self.assertEqual((contents["bee"].shared, contents["bee"].chunks), (False, (1,) * 5))
         self.assertEqual((contents["forest.png"].shared, contents["forest.png"].size), (True, 47))
-        self.assertEqual(contents["forest.png"].peers, (A,))
+        self.assertEqual(contents["forest.png"].peers, (), "theirs may be another forest")
+        self.assertEqual(contents["forest"].peers, (A,))
         self.assertTrue(contents["tiny"].complete)  # native peers can have it
         (peer,) = self.node.peers()
         self.assertEqual((peer.address, peer.contents, peer.chunks), (A, ("bee", "forest"), 6))

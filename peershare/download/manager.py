@@ -71,7 +71,7 @@ class Downloader(Service):
         self._roster = Roster()
         self.fetch_in_order = self._roster.fetch_in_order
         self.given: Counter[str] = Counter()  # bytes by address since our start
-        self.classic_paths: set[str] = set()  # of files that came by the classic protocol
+        self._classic_paths: set[str] = set()  # of files that came by the classic protocol
         self._meter = RateMeter(reactor.seconds())
         context = DownloadContext(
             reactor=reactor,
@@ -226,6 +226,10 @@ class Downloader(Service):
                 found |= entry.download.problems()
         return found
 
+    def is_classic_file(self, path: Path) -> bool:
+        """Whether this file was downloaded by the classic protocol: nothing vouches for it."""
+        return str(path) in self._classic_paths
+
     def network_changed(self) -> None:
         """Somebody told something new, by either protocol."""
         for entry in self._roster:
@@ -250,7 +254,7 @@ class Downloader(Service):
     def _note_classic(self, content: str | None, path: str) -> None:
         """A file came by the classic protocol."""
         if content is None or not is_content_id(content):
-            self.classic_paths.add(path)
+            self._classic_paths.add(path)
 
     def _begin(self, record: DownloadRecord, sequential: bool = False) -> Entry:
         download = self._starter.make(record, sequential=sequential)
@@ -280,9 +284,8 @@ class Downloader(Service):
         download = entry.download
         if download.state is DownloadState.DONE:
             self._starter.unfinished.drop(record.id)
-            self._note_classic(download.content or None, download.path)
         self._begin_ready(entry)
-        for other in self._roster.of_content(""):
+        for other in self._roster.of_content("") if download.content else ():
             if other.active:
                 self._convert(other)
 
@@ -369,6 +372,8 @@ class Downloader(Service):
         if entry is None or entry.download is not download or entry.converting:
             return
         if download.state in FINAL_STATES:
+            if download.state is DownloadState.DONE:
+                self._note_classic(download.content or None, download.path)
             entry.alarm.clear()
             self._emit(DownloadChanged(self._picture(entry)))
         elif entry.alarm.due is None:

@@ -19,6 +19,7 @@ from peershare.library.files import Identity
 from peershare.library.index import Index
 from peershare.library.remarks import Remarks
 from peershare.library.stems import Stems
+from peershare.resolving import normal
 
 
 class Shelf:
@@ -51,11 +52,17 @@ class Shelf:
         return self.files.get(key) or self.elsewhere.get(key)
 
     def files_called(self, name: str | None) -> tuple[SharedFile, ...]:
-        """The files of this name or stem, or (None) all; those of the share folder first."""
+        """The files of this name or stem, or (None) all; those of the share folder first.
+
+        The two ways to write an accent are one name.
+        """
         files = (*self.files.values(), *self.elsewhere.values())
         if name is None:
             return files
-        return tuple(f for f in files if name in (f.name, self._stems.get(f.key)))
+        wanted = normal(name)
+        return tuple(
+            f for f in files if wanted in (normal(f.name), normal(self._stems.get(f.key) or ""))
+        )
 
     def holds(self, file: SharedFile) -> bool:
         """Whether this is still what is there."""

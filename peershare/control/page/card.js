@@ -59,8 +59,9 @@ export class DownloadCard {
     this._blocks.append(icon("map"));
     this._blocks.addEventListener("click", () => this.open(!this._open));
     this._buttons.cancel.title = "What has come is kept for the next time";
-    this._verified = el("span", { className: "mark", title: "Every byte of it is checked" });
-    this._verified.append(icon("shield"), unseen("verified"));
+    this._verified = el("span", { className: "mark" });
+    this._checked = unseen("");
+    this._verified.append(icon("shield"), this._checked);
     const title = el("div", { className: "card-name" }, this._name, this._verified);
     const head = el("div", { className: "card-head" }, title, this._blocks);
     this._foot = el("div", { className: "card-foot" }, ...Object.values(this._buttons));
@@ -107,6 +108,9 @@ export class DownloadCard {
     const name = safeName(status.name);
     setText(this._name, name);
     this._name.title = name;
+    const done = status.state === "done";
+    setText(this._checked, done ? "verified" : "will be verified");
+    setAttribute(this._verified, "title", `Every byte of it ${done ? "was" : "will be"} checked`);
     this._verified.hidden = !status.verified;
     setText(this._state, stateOf(status));
     setAttribute(this.element, "data-state", status.state);

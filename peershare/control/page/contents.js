@@ -19,14 +19,24 @@ const ORDERS = {
   name: byName,
   size: (one, other) => (one.size ?? -1) - (other.size ?? -1) || byName(one, other),
   peers: (one, other) => one.peers.length - other.peers.length || byName(one, other),
-  verified: (one, other) => one.verified - other.verified || byName(one, other),
+  verified: (one, other) => checkRank(one) - checkRank(other) || byName(one, other),
 };
 
 /** What is said of a content that nobody has all of. */
 function partText(content) {
   const there = content.chunks.filter((count) => count > 0).length;
-  return content.verified ? "in parts" : `${there} of ${content.chunks.length} parts`;
+  return content.id ? "in parts" : `${there} of ${content.chunks.length} parts`;
 }
+
+/** What is said of the bytes: only of those that are here is it known what they are. */
+function checkText(content) {
+  if (content.shared) {
+    return content.verified ? "verified" : content.id ? "unverified" : "not hashed";
+  }
+  return content.id ? "will be verified" : "unverified";
+}
+
+const checkRank = (content) => (content.verified ? 2 : content.id ? 1 : 0);
 
 export class ContentsView {
   constructor(store) {
@@ -128,7 +138,7 @@ export class ContentsView {
     const items = (this._found ?? all).filter(fits);
     for (const item of items) {
       item.key ??= `${item.id} ${item.name}`;
-      item.verified ??= item.id !== "";
+      item.verified ??= false;
     }
     items.sort(ORDERS[this._order]);
     if (this._down) {
@@ -171,7 +181,7 @@ export class ContentsView {
     row.classList.toggle("verified", item.verified && item.complete);
     const part = !item.complete && !isOurs(item);
     row.classList.toggle("part", part);
-    setText(verified, part ? partText(item) : item.verified ? "verified" : "unverified");
+    setText(verified, part ? partText(item) : checkText(item));
     const download = this._download(item);
     const said = saidOf(item, download);
     setText(state, said);
@@ -194,7 +204,9 @@ export class ContentsView {
     trying(async () => {
       const folder = byId("folder").value.trim() || null;
       const askedAt = performance.now();
-      const status = await post("downloads", { name: item.id || item.name, folder });
+      // a row without an id is what classic peers announce under this very name, and nothing else
+      const wish = item.id ? { name: item.id } : { name: item.name, classic: true };
+      const status = await post("downloads", { ...wish, folder });
       this._store.answered(status, askedAt);
       say(`Getting ${safeName(item.name)}.`);
     });
