@@ -162,8 +162,8 @@ class Downloader(Service):
         entry = self._roster.find(identifier)
         if not isinstance(entry, Entry):
             return entry
-        state = entry.download.state
-        if entry.converting or (not entry.over and state is not DownloadState.FINISHING):
+        ending = entry.download.state is DownloadState.FINISHING or entry.download.path
+        if entry.converting or (not entry.over and not ending):
             self._index.set_wanted(int(identifier), True, paused=True)
             entry.waits = False
             entry.download.pause()

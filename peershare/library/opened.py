@@ -36,7 +36,7 @@ class _Opened:
         self.descriptor = open_regular(path)
         try:
             self.check_unchanged()
-        except FileChangedError:
+        except BaseException:
             self.close()
             raise
 
@@ -55,9 +55,9 @@ class _Opened:
 
     def close(self) -> None:
         """Close it; may be called twice."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class OpenChunk(_Opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib  # a name `suppress` means something to trial
 import errno
 import os
 import stat
@@ -16,8 +17,10 @@ from peershare.download.content import DISK_RETRY_SECONDS
 from peershare.errors import LASTING, StorageError
 from peershare.library import parts
 from peershare.library.entries import ContentHandle
-from peershare.library.files import identity_of
+from peershare.library.filehash import Wanted, hash_files
+from peershare.library.files import identity_of, open_regular
 from peershare.library.index import DownloadRecord
+from peershare.library.opened import OpenFile
 from peershare.status import FINAL_STATES, DownloadState, NoticeKind
 from tests.download.swarm.parts import block_of, content, make_part
 from tests.download.world import CONTENT, A, DownloadTestCase, pieces
@@ -126,6 +129,16 @@ class NamedTests(DownloadTestCase):
         handle = self.library.find_chunk("forest_2")
         assert handle is not None
         self.assertEqual(handle.path, self.share / "forest")
+
+    def test_paused_meanwhile(self) -> None:
+        """There is nothing left of it to be paused."""
+        broken = Broken(self, "fsync", errno.EIO, is_folder)
+        self.fetch()
+        self.downloader.pause(self.status.id)
+        self.assertFalse(self.index.downloads()[0].paused)
+        broken.on = False
+        self.reactor.advance(DISK_RETRY_SECONDS)
+        self.assert_state(DownloadState.DONE)
 
     def test_stopped_meanwhile(self) -> None:
         """Then it is done: it has its name."""
@@ -308,7 +321,7 @@ class VerifiedTests(SynchronousTestCase):
     def test_recognised(self) -> None:
         """Nothing is missing of what a former run had named, and no part is made."""
         data = content(2.5)
-        part, library, folder = make_part(self, data)
+        part, library, folder = make_part(self, data, former=True)
         (folder / "forest.bin").write_bytes(data[::-1])
         (folder / "forest (2).bin").write_bytes(data)
         self.successResultOf(part.check())
@@ -322,7 +335,7 @@ class VerifiedTests(SynchronousTestCase):
     def test_another_file(self) -> None:
         """A file of that name and size is looked at, and left alone."""
         data = content(2)
-        part, _, folder = make_part(self, data)
+        part, _, folder = make_part(self, data, former=True)
         (folder / "forest.bin").write_bytes(data[::-1])
         self.successResultOf(part.check())
         self.assertEqual(len(part.held), 0)
@@ -374,3 +387,30 @@ class DescriptorTests(SynchronousTestCase):
                 setattr(module, name, real)
                 self.assertEqual(len(os.listdir("/proc/self/fd")), before)  # noqa: PTH208
         parts.PartFile(folder, "1-forest.part").close()
+
+    def test_others(self) -> None:
+        """Files that are served, hashed, or only looked at."""
+        path = Path(self.mktemp()).absolute()
+        path.write_bytes(b"hello")
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        real = os.fstat
+        calls = good = 0
+
+        def fail_later(descriptor: int) -> os.stat_result:
+            nonlocal calls
+            calls += 1
+            if calls > good:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(descriptor)
+
+        self.patch(os, "fstat", fail_later)
+        for good in range(3):  # noqa: B007
+            calls = 0
+            with contextlib.suppress(OSError):
+                OpenFile(path, None, 5).close()
+            calls = 0
+            hash_files([Wanted(path, None)], lambda: False)
+            calls = 0
+            with contextlib.suppress(OSError):
+                os.close(open_regular(path))
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)  # noqa: PTH208

@@ -111,17 +111,28 @@ class Reports:
 
 
 def make_part(
-    case: Any, data: bytes, *, name: str = "forest.bin", hashers: Any = run_now
+    case: Any,
+    data: bytes,
+    *,
+    name: str = "forest.bin",
+    hashers: Any = run_now,
+    former: bool = False,
 ) -> tuple[VerifiedPart, NotingLibrary, Path]:
-    """A part of this content in a new folder; what its library is told; the folder."""
+    """A part of this content in a new folder; what its library is told; the folder.
+
+    `former`: a former run began it.
+    """
     base = Path(case.mktemp()).absolute()
     folder, state = base / "share", base / "state"
     folder.mkdir(parents=True)
     state.mkdir()
     index = Index(state)
-    case.addCleanup(index.close)
     manifest = manifest_of(data)
     record = index.add_download(name, folder, manifest.content_id)
+    if former:
+        index.close()
+        index = Index(state)
+    case.addCleanup(index.close)
     library: Any = NotingLibrary()
     part = VerifiedPart(record, manifest, index, library, run_now, hashers)
     case.addCleanup(part.close)
