@@ -2,9 +2,10 @@
 
 One line an event, tab-separated: time (ISO 8601, local, with offset), peer address, chunk name,
 bytes, seconds, result (requirements 1.1, 2.3.0-G, 2.4.0-D).  A file that would outgrow 8 MiB
-becomes `….txt.1`, that one `….txt.2`, then `….txt.3`, and what was `….txt.3` is gone.  Lines are
-written by a worker, in their order; each is one write to a file opened for appending, and a torn
-one (a full disk, a power loss) never spoils the next one.
+becomes `….txt.1`, that one `….txt.2`.  What was `….txt.2` and `….txt.3` becomes `….txt.3`, of which
+each address has an equal part: it loses its own oldest lines, so that nobody can wash out what is
+written of others.  Lines are written by a worker, in their order; each is one write to a file
+opened for appending, and a torn one (a full disk, a power loss) never spoils the next one.
 
 Not for: the service's own log, which is twisted.logger's.
 """
@@ -243,11 +244,65 @@ def _generation(path: Path, number: int) -> Path:
 
 
 def _rotate(path: Path) -> None:
+    """Worker: make room for a new file.  Raises OSError."""
+    oldest, before = _generation(path, ROTATED_FILES), _generation(path, ROTATED_FILES - 1)
+    if oldest.exists() and before.exists():
+        _merge((oldest, before), oldest)
+        before.unlink()
     for number in range(ROTATED_FILES, 0, -1):
         older = _generation(path, number)
         newer = _generation(path, number - 1)
         if newer.exists():
             newer.replace(older)
+
+
+def _merge(paths: tuple[Path, ...], into: Path) -> None:
+    """Keep of these files, oldest first, what fits into one: of each address the last lines."""
+    sizes: Counter[bytes] = Counter()
+    for line in _lines(paths):
+        sizes[_address_of(line)] += len(line)
+    share = _equal_share(list(sizes.values()), MAX_LOG_BYTES)
+    surplus = {address: size - share for address, size in sizes.items() if size > share}
+    new = into.with_name(f"{into.name}.new")
+    new.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+            for line in _lines(paths):
+                address = _address_of(line)
+                if surplus.get(address, 0) > 0:
+                    surplus[address] -= len(line)
+                else:
+                    file.write(line)
+        new.replace(into)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _equal_share(sizes: list[int], room: int) -> int:
+    """The most that each may have, so that all together fit."""
+    left = len(sizes)
+    for size in sorted(sizes):
+        if size * left > room:
+            return room // left
+        room -= size
+        left -= 1
+    return max(sizes, default=0)
+
+
+def _lines(paths: tuple[Path, ...]) -> Iterator[bytes]:
+    """The lines of these files, whole ones with their ends."""
+    for path in paths:
+        with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+            while line := file.readline(_BLOCK_BYTES):
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def _address_of(line: bytes) -> bytes:
+    fields = line.split(b"\t", 2)
+    return fields[1] if len(fields) == 3 else b""
 
 
 def _entries(direction: str, path: Path) -> Iterator[HistoryEntry]:

@@ -51,12 +51,15 @@ from peershare.status import (
     ShareStatus,
     VerifyResult,
 )
+from peershare.throttle import RateLimiter
 from peershare.timers import Paced, Periodic
 from peershare.wiring import World, make_parts
 
 _ROOM_SECONDS = 10.0
 # So long an answer waits for an index in trouble.
 _RECORD_SECONDS = 5.0
+# Lines a second that tell of an address, of all ten times as many.
+_LINE_RATE = 0.05
 # How often at most downloads look whether what classic peers tell is what they wait for.
 _SEARCH_GAP_SECONDS = 0.25
 _KEEP_SECONDS = 2.0
@@ -88,6 +91,7 @@ class Node(MultiService):
         self._lock = lock
         self._pools = pools
         self._pid = os.getpid()
+        self._heard_lines = RateLimiter(_LINE_RATE, 3.0, 10 * _LINE_RATE, 40.0)
         self._searching = Paced(
             world.reactor, 0.0, _SEARCH_GAP_SECONDS, self._search, world.cpu, at_once=True
         )
@@ -297,7 +301,9 @@ class Node(MultiService):
     def _told(self, source: str, told: Told) -> None:
         """Discovery heard an announcement."""
         if told.first_heard:
-            self._log.info("heard of {source}", source=display(source))
+            # anybody can announce in anybody's name
+            if self._heard_lines.allow(source, self._reactor.seconds()):
+                self._log.info("heard of {source}", source=display(source))
             self._parts.announcer.newcomer_heard()
         if told.changed:
             self._parts.dictionary_file.touch()

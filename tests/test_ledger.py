@@ -238,6 +238,35 @@ class RotationTests(LedgerTestCase):
         self.download("b_1")
         self.assertEqual(self.chunks(), ["b_1", "a_1"])
 
+    def test_one_address_washes_out_nobody(self) -> None:
+        """However often it asks: what others fetched stays, and so does its own end."""
+        self.patch(ledger, "MAX_LOG_BYTES", 20_000)
+        self.ledger.record_upload("198.18.0.77", "secret plan_1", 10_000, 0.1, "ok")
+        for number in range(5_000):
+            self.ledger.record_upload("198.18.0.66", f"tiny_{number}", 1, 0.001, "ok")
+            if number == 2_500:
+                self.ledger.record_upload("198.18.0.78", "in between_1", 1, 0.001, "ok")
+        found = [entry.chunk for entry in self.ledger.history(1_000_000)]
+        self.assertIn("secret plan_1", found)
+        self.assertIn("in between_1", found)
+        self.assertEqual(found[0], "tiny_4999")
+        self.assertEqual(len(found), len(set(found)))
+        files = list(self.folder.glob("upload_log.txt*"))
+        self.assertEqual(len(files), 1 + ledger.ROTATED_FILES)
+        self.assertLessEqual(max(file.stat().st_size for file in files), 20_000)
+
+    def test_parts_are_equal(self) -> None:
+        """Of the oldest file each address has as much, the last lines of each, in their order."""
+        self.patch(ledger, "MAX_LOG_BYTES", 20_000)
+        for number in range(3_000):
+            for address in ("198.18.0.7", "198.18.0.8"):
+                self.ledger.record_upload(address, f"f_{number}", 1, 0.001, "ok")
+        lines = (self.folder / "upload_log.txt.3").read_text().splitlines()
+        self.assertEqual(len(lines) % 2, 0)
+        count = sum("198.18.0.7" in line for line in lines)
+        self.assertEqual(count, len(lines) - count)
+        self.assertEqual(lines, sorted(lines, key=lambda line: int(line.split("\t")[2][2:])))
+
     def test_rotation_fails(self) -> None:
         """If a full file cannot be moved, the line is lost and the file does not grow."""
         (self.folder / "download_log.txt.1").mkdir()

@@ -195,6 +195,20 @@ class HearingTests(NodeTestCase):
         self.assertEqual(lists, [ContentsChanged(2, 2)])
 
 
+class LogTests(NodeTestCase):
+    def test_no_line_for_each_datagram(self) -> None:
+        """Addresses that are invented one after the other do not fill the log."""
+        self.start()
+        log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        for number in range(2_000):
+            self.hear(f"198.18.0.{number % 200 + 20}", "x_1")
+            self.node._parts.dictionary.forget(f"198.18.0.{number % 200 + 20}")
+            self.reactor.advance(0.01)
+        lines = [e for e in log if e.get("log_format") == "heard of {source}"]
+        self.assertLess(len(lines), 60)
+        self.assertGreater(len(lines), 30)
+
+
 class AskingTests(NodeTestCase):
     def test_the_node(self) -> None:
         """Addresses, ports, counts, and no problem."""
