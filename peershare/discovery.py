@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
-from peershare.content.names import parse_chunk_name
+from peershare.content.names import ChunkName, parse_chunk_name
 from peershare.dictionary import (
     LIFETIME_SECONDS,
     ContentDictionary,
@@ -52,7 +53,9 @@ GLOBAL_RATE, GLOBAL_BURST = 1_000.0, 2_000.0
 # And how much: all that an honest peer may tell, a thousand names with five chunks each, is some
 # 100 KB a cycle.  A byte costs up to half a microsecond of our time.
 SOURCE_BYTES, SOURCE_BURST_BYTES = 8_192.0, 1_048_576.0
-GLOBAL_BYTES, GLOBAL_BURST_BYTES = 262_144.0, 2_097_152.0
+GLOBAL_BYTES, GLOBAL_BURST_BYTES = 65_536.0, 1_048_576.0
+# As many names are taken in at once; of a longer announcement the others follow in later turns.
+NAMES_AT_ONCE = 500
 # After so many refused datagrams the socket they came by is left alone for a moment.
 FLOOD_REFUSALS = 200
 
@@ -90,7 +93,10 @@ class ChunkDiscovery:
             burst=SOURCE_BURST_BYTES,
             global_rate=GLOBAL_BYTES,
             global_burst=GLOBAL_BURST_BYTES,
+            reserve=True,
         )
+        self._rest: deque[tuple[str, tuple[ChunkName, ...]]] = deque()
+        self._telling = Alarm(reactor)
         self._lately = 0
         self._expiry = Periodic(reactor, EXPIRE_EVERY_SECONDS, self._expire)
         self.refusals = Refusals(reactor.seconds, LogLevel.debug)
@@ -134,11 +140,26 @@ class ChunkDiscovery:
             return self._refuse(source, "datagram not understood", str(error))
         if heard.junk:
             self.refusals.counts["name not understood"] += heard.junk
-        told = self._dictionary.tell(source, heard.names, now)
+        self._tell(source, heard.names[:NAMES_AT_ONCE])
+        for start in range(NAMES_AT_ONCE, len(heard.names), NAMES_AT_ONCE):
+            self._rest.append((source, heard.names[start : start + NAMES_AT_ONCE]))
+            if self._telling.due is None:
+                self._telling.set(0, self._tell_on)
+        return False
+
+    def _tell(self, source: str, names: tuple[ChunkName, ...]) -> None:
+        told = self._dictionary.tell(source, names, self._reactor.seconds())
         if told.dropped:
             self.refusals.counts["name over the limits"] += told.dropped
         self._on_told(source, told)
-        return False
+
+    def _tell_on(self) -> None:
+        """The next names of a long announcement."""
+        source, names = self._rest.popleft()
+        if self._rest:
+            self._telling.set(0, self._tell_on)
+        if self._dictionary.knows(source):  # else it was forgotten meanwhile
+            self._tell(source, names)
 
     def _refuse(self, source: str, reason: str, details: str = "") -> bool:
         """Count a refusal; True if there were so many that it looks like a flood."""

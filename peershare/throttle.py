@@ -114,13 +114,21 @@ class RateLimiter:
         global_rate: float,
         global_burst: float,
         max_sources: int = 1_024,
+        *,
+        reserve: bool = False,
     ) -> None:
+        """`reserve`: as much again as for all is kept for those that have half of their burst.
+
+        So those that want all they may have leave room for the others.
+        """
         self._rate = rate
         self._burst = burst
         self._global_rate = global_rate
         self._global_burst = global_burst
         self._max_sources = max_sources
+        self._reserve = reserve
         self._all: _Level | None = None
+        self._reserved: _Level | None = None
         self._levels: OrderedDict[str, _Level] = OrderedDict()
 
     def allow(self, source: str, now: float, cost: float = 1.0) -> bool:
@@ -138,14 +146,21 @@ class RateLimiter:
             level.fill(self._rate, self._burst, now)
         if level.tokens < cost:
             return False
-        if self._all is None:
-            self._all = _Level(self._global_burst, now)
-        self._all.fill(self._global_rate, self._global_burst, now)
-        if self._all.tokens < cost:
+        shared = self._shared(level, now)
+        if shared.tokens < cost:
             return False
         level.tokens -= cost
-        self._all.tokens -= cost
+        shared.tokens -= cost
         return True
+
+    def _shared(self, level: _Level, now: float) -> _Level:
+        """What this source takes from beside its own."""
+        if self._all is None or self._reserved is None:
+            self._all, self._reserved = (_Level(self._global_burst, now) for _ in range(2))
+        modest = self._reserve and level.tokens * 2 >= self._burst
+        shared = self._reserved if modest else self._all
+        shared.fill(self._global_rate, self._global_burst, now)
+        return shared
 
 
 # How often it is counted among how many the time is to be parted.
