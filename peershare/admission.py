@@ -1,7 +1,8 @@
 """Admission: who may have a connection to the uploader.  Pure.
 
-Caps in all and per address, with a reserve for addresses that have announced something, so
-that idle connections of strangers lock nobody out (hostile world, 12).
+Caps in all and per address, with a reserve for addresses that have announced something, and one
+for those that have no connection yet, so that a few strangers' idle connections lock nobody out
+(hostile world, 12).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from ipaddress import IPv4Address
 
 MAX_CONNECTIONS = 256
 RESERVED_FOR_KNOWN = 64
+# Of the places for strangers, for their first connection.
+RESERVED_FOR_FIRST = 32
 MAX_CONNECTIONS_PER_ADDRESS = 32
 FROM_ELSEWHERE = "connection from elsewhere"
 
@@ -33,14 +36,15 @@ class Admission:
             return FROM_ELSEWHERE
         if self._open[host] >= MAX_CONNECTIONS_PER_ADDRESS:
             return "too many connections from one address"
-        room = MAX_CONNECTIONS - self._open.total()
-        if room <= 0 or (room <= RESERVED_FOR_KNOWN and not self._is_known(host)):
+        if self.room(host)[0] <= 0:
             return "too many connections"
         return None
 
     def room(self, host: str) -> tuple[int, int]:
         """How many more this address may have: before all are too many, and before its own are."""
         reserve = 0 if self._is_known(host) else RESERVED_FOR_KNOWN
+        if reserve and host in self._open:
+            reserve += RESERVED_FOR_FIRST
         in_all = MAX_CONNECTIONS - self._open.total() - reserve
         return in_all, MAX_CONNECTIONS_PER_ADDRESS - self._open[host]
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from peershare.admission import (
     MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_ADDRESS,
+    RESERVED_FOR_FIRST,
     RESERVED_FOR_KNOWN,
     Admission,
 )
@@ -50,6 +51,13 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(self.admission.refusal("198.18.0.150"), "too many connections")
         opened = sum(self.open(KNOWN) for _ in range(100))
         self.assertEqual(opened, MAX_CONNECTIONS_PER_ADDRESS)
+
+    def test_a_reserve_for_first_connections(self) -> None:
+        """Six addresses with as many as they may have leave a place for everybody else's first."""
+        opened = sum(self.open(f"198.18.0.{host}") for host in range(1, 7) for _ in range(50))
+        self.assertEqual(opened, MAX_CONNECTIONS - RESERVED_FOR_KNOWN - RESERVED_FOR_FIRST + 1)
+        others = [f"198.18.0.{host}" for host in range(50, 100)]
+        self.assertEqual(sum(map(self.open, others)), RESERVED_FOR_FIRST - 1)
 
     def test_a_closed_connection_makes_room(self) -> None:
         """Recovery needs nothing but the end of connections; nothing is remembered of them."""

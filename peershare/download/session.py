@@ -40,7 +40,7 @@ class Sink(TypingProtocol):
     """Where the bytes of a chunk go."""
 
     def write(self, data: bytes | PipedBytes) -> None:
-        """Take the next bytes, `bytes` or `PipedBytes`.  Raises `StorageError`."""
+        """Take the next bytes, `bytes` or `PipedBytes`.  Raises `StorageError`, `PeerError`."""
 
 
 class ChunkSession(Protocol):
@@ -119,7 +119,7 @@ class ChunkSession(Protocol):
             return
         try:
             self._sink.write(data)
-        except StorageError as failed:
+        except (PeerError, StorageError) as failed:
             self._fail(failed)
             return
         self.received += len(data)

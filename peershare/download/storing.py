@@ -18,7 +18,7 @@ from peershare.content.names import safe_file_name, split_name
 from peershare.download.busy import Busy
 from peershare.download.finishing import Finishing, candidates, holding_chunks
 from peershare.download.plan import ChunkPlan, HeldChunk
-from peershare.errors import BadNameError, LocalError, StorageError
+from peershare.errors import BadNameError, LocalError, PeerError, Reason, StorageError
 from peershare.library.entries import Workers
 from peershare.library.index import ChunkRecord, DownloadRecord, Index
 from peershare.library.library import Library
@@ -26,6 +26,8 @@ from peershare.library.parts import PART_FOLDER, PartFile, PipedBytes
 
 # A chunk whose size is unknown is tried again once there is so much more room than before.
 _MORE_ROOM_BYTES = 65_536
+# After so many bytes of a chunk whose size nobody knows the room on the disk is looked at again.
+_LOOK_BYTES = 4 << 20
 
 
 class ChunkSink:
@@ -36,9 +38,17 @@ class ChunkSink:
         self._part = part
         self._offset = offset
         self._on_full = on_full
+        self._start, self._look_at = offset, offset + _LOOK_BYTES
 
     def write(self, data: bytes | PipedBytes) -> None:
-        """Take the next bytes.  Raises `StorageError`."""
+        """Take the next bytes.
+
+        Raises `StorageError`, and `PeerError` if a chunk whose size nobody knows would take the
+        last room of the disk: it may never end.
+        """
+        if self._on_full is not None and self._offset >= self._look_at:
+            self._look_at = self._offset + _LOOK_BYTES
+            self._leave_spare(self._on_full)
         try:
             self._part.write_at(data, self._offset)
         except StorageError as error:
@@ -46,6 +56,15 @@ class ChunkSink:
                 self._on_full(self._offset + len(data) - error.needed_bytes)
             raise
         self._offset += len(data)
+
+    def _leave_spare(self, on_full: Callable[[int], None]) -> None:
+        if self._part.leaves_spare(_LOOK_BYTES):
+            return
+        on_full(self._offset)
+        received = self._offset - self._start
+        raise PeerError(
+            Reason.SURPLUS, f"sent {received:,} bytes without an end; the disk has no room for more"
+        )
 
 
 class PartStore:

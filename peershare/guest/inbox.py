@@ -226,6 +226,8 @@ class Inbox:
         file = PartFile(self._folder, _arriving_name(identifier))
         try:
             file.check_room(size)
+            if not file.leaves_spare(size):
+                raise StorageError(f"{self._folder}: the disk is nearly full", size)
         except StorageError:
             _remove(file)
             raise

@@ -35,6 +35,10 @@ from peershare.library.hashing import hash_range
 
 PART_FOLDER = ".peershare"
 _COPY_BYTES = 1 << 20
+# What strangers send without having said how much, or for somebody here to decide on, leaves the
+# disk so much: 1 %, within bounds.
+_LEAST_SPARE_BYTES = 16 << 20
+_MOST_SPARE_BYTES = 1 << 30
 _MOST_TRIES = 20
 # A file system that knows no locks says one of these.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
@@ -236,6 +240,12 @@ class PartFile:
             left -= moved
             offset += moved
 
+    def leaves_spare(self, more: int) -> bool:
+        """Whether the disk keeps a reserve if it takes `more` bytes.  Raises `StorageError`."""
+        with storage_errors(self.path, "ask for the free space"):
+            room = os.fstatvfs(self._descriptor)
+        return room.f_bavail * room.f_frsize - more >= spare_bytes(room.f_blocks * room.f_frsize)
+
     def check_room(self, more: int) -> None:
         """Raise `StorageError` if `more` bytes do not fit on this file system."""
         with storage_errors(self.path, "ask for the free space"):
@@ -411,6 +421,11 @@ class PartFile:
             )
         lasting = error.errno in LASTING
         return StorageError(f"{self.path}: cannot write: {error.strerror}", lasting=lasting)
+
+
+def spare_bytes(total: int) -> int:
+    """What a disk of so many bytes keeps as a reserve."""
+    return min(max(_LEAST_SPARE_BYTES, total // 100), _MOST_SPARE_BYTES, total // 10)
 
 
 def make_destination(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.internet import error
 
+from peershare.download import storing
 from peershare.download.content import DISK_RETRY_SECONDS
 from peershare.library import parts
 from peershare.status import ChunkState, DownloadState, NoticeKind
@@ -625,6 +626,21 @@ class OwnDiskTests(DownloadTestCase):
         self.assertEqual(len(self.notices(NoticeKind.WARNING)), 1)
         self.assertEqual(len(self.reactor.dialled), 1)
 
+    def test_an_answer_without_an_end(self) -> None:
+        """It leaves the disk a reserve and gives its room back; the peer is to blame."""
+        self.patch(storing, "_LOOK_BYTES", 8)
+        self.patch(parts.os, "fstatvfs", lambda fd: NearlyFullDisk)
+        self.tell(A)
+        self.start()
+        dialled = self.accept()
+        for _ in range(20):
+            dialled.give(ONE)
+        (part,) = (self.share / ".peershare").iterdir()
+        self.assertEqual(part.stat().st_size, 0)
+        (line,) = (line for line in self.log_lines() if "failed" in line[2])
+        self.assertIn("surplus", line[2])
+        self.assertIn(A, line)
+
     def test_no_room_for_the_next_chunk(self) -> None:
         """Once the chunk size is known, room is asked for before anybody is dialled."""
         self.tell(A)
@@ -720,6 +736,14 @@ class FullDisk:
     """What `fstatvfs` says of a full disk."""
 
     f_bavail = 0
+    f_frsize = 4_096
+
+
+class NearlyFullDisk:
+    """What it says of a disk whose last reserve is left."""
+
+    f_bavail = 4_000
+    f_blocks = 100_000
     f_frsize = 4_096
 
 

@@ -11,7 +11,7 @@ from segno import make
 from twisted.internet.address import IPv4Address as TcpAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from peershare.admission import MAX_CONNECTIONS, RESERVED_FOR_KNOWN
+from peershare.admission import MAX_CONNECTIONS, RESERVED_FOR_FIRST, RESERVED_FOR_KNOWN
 from peershare.errors import UnknownUploadError
 from peershare.guest.connection import GuestConnection
 from peershare.guest.making import Surroundings, make_guest
@@ -137,13 +137,19 @@ class GuestServiceTests(SynchronousTestCase):
             self.assertRegex(token, r"\A[A-Za-z0-9_-]{22}\Z")
 
     def test_admission(self) -> None:
-        """Strangers are turned away, and so is whoever comes too often, or too late."""
+        """Strangers are turned away, and so is whoever comes too often, or too late.
+
+        Six addresses that hold what they can leave room for the first connection of others.
+        """
         self.start()
         self.assertIsInstance(self.connect("203.0.113.1"), Refusal)
+        busy = [self.connect(f"198.18.0.{2 + number // 32}") for number in range(192)]
+        held = sum(isinstance(protocol, GuestConnection) for protocol in busy)
         room = MAX_CONNECTIONS - RESERVED_FOR_KNOWN
-        for number in range(room):
-            self.assertIsInstance(self.connect(f"198.18.0.{2 + number // 32}"), GuestConnection)
-        self.assertIsInstance(self.connect("198.18.0.100"), Refusal)
+        self.assertEqual(held, room - RESERVED_FOR_FIRST + 1)
+        for number in range(room - held):
+            self.assertIsInstance(self.connect(f"198.18.0.{100 + number}"), GuestConnection)
+        self.assertIsInstance(self.connect("198.18.0.200"), Refusal)
 
     def test_stop(self) -> None:
         """The end of the service cuts every connection."""
