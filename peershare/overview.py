@@ -136,7 +136,7 @@ def counters(parts: Parts, metering: Metering, now: float) -> Counters:
 def node(settings: Settings, parts: Parts, metering: Metering, now: float) -> NodeStatus:
     """The node itself, at `now` (monotonic seconds), but for what only it knows."""
     links, ports = parts.listening.links, sorted(set(parts.listening.tcp_ports.values()))
-    problems = (*parts.listening.problems, parts.library.problem, parts.index.problem)
+    problems = (*parts.listening.problems, *parts.library.problems, parts.index.problem)
     left_out = parts.library.not_offered()
     return NodeStatus(
         version=__version__,

@@ -2,7 +2,8 @@
 
 What was hashed before is found in the index; the rest is hashed smallest first, large files one
 after another beside the small ones, so that neither waits for the other.  What cannot be read is
-tried again after the next scan.
+tried again after the next scan.  Files whose inodes alone have changed are hashed anew once there
+is nothing else to do: a link or another mode changes those as well as other bytes do.
 Not for: what is done with the ids.
 """
 
@@ -47,10 +48,12 @@ class Backlog:
         known: Callable[[list[tuple[SharedFile, Known]]], None],
         problem: Callable[[SharedFile, str], None],
         rescan: Callable[[], None],
+        other_bytes: Callable[[SharedFile], None],
     ) -> None:
         """Called are `known` with files and what they hash to, `problem` with a file and why.
 
-        And `rescan` when a file is not what the last scan saw.
+        And `rescan` when a file is not what the last scan saw, and `other_bytes` when one that
+        was to be hashed anew is not what it was.
         """
         self._reactor = reactor
         self._workers = workers
@@ -59,11 +62,14 @@ class Backlog:
         self._known = known
         self._problem = problem
         self._rescan = rescan
+        self._other_bytes = other_bytes
         self._files: dict[str, SharedFile] = {}  # all of them
         self._new: dict[str, SharedFile] = {}  # not looked up yet
         self._small: list[tuple[int, str]] = []  # heaps of what is to be hashed: size, key
         self._large: list[tuple[int, str]] = []
         self._failed: dict[str, SharedFile] = {}
+        self._doubtful: dict[str, tuple[SharedFile, str]] = {}  # to be hashed anew, with their ids
+        self._undecided: dict[str, tuple[SharedFile, str]] = {}  # after the next scan
         self._disk_failed = False
         self._lanes: dict[str, Deferred[None]] = {}
         self._to_prune = 0  # files until that is done
@@ -100,18 +106,27 @@ class Backlog:
     def add_hashed(self, file: SharedFile, manifest: Manifest) -> None:
         """This is what it hashes to: remember it."""
         self.discard(file.key)
-        self._store.save([(file.identity, manifest)])
+        self._store.save([(file.identity, manifest)], [file.ctime_ns])
+
+    def add_doubtful(self, file: SharedFile, content: str) -> None:
+        """It hashed to this, and its inode has changed since.  `go_on` is to follow."""
+        self.discard(file.key)
+        self._doubtful[file.key] = (file, content)
 
     def discard(self, key: str) -> None:
         """It is not wanted any more."""
         for where in (self._files, self._new, self._failed):
             where.pop(key, None)
+        for doubts in (self._doubtful, self._undecided):
+            doubts.pop(key, None)
 
     def scanned(self, present: Callable[[], Collection[Identity]]) -> None:
         """The folder was scanned: try again what failed.
 
         Where nothing is to be done, forget files that are not `present` any more.
         """
+        undecided, self._undecided = self._undecided, {}
+        self._doubtful.update(undecided)
         failed, self._failed = self._failed, {}
         for file in failed.values():
             if self._files.get(file.key) is file:
@@ -130,6 +145,8 @@ class Backlog:
             self._run("small", self._hash_small)
         if self._large:
             self._run("large", self._hash_large)
+        if self._doubtful and not self._lanes:
+            self._run("anew", self._hash_anew)
 
     # -- the lanes
 
@@ -144,6 +161,8 @@ class Backlog:
                 self._log.failure("hashing in the background failed", failure=result)
             del self._lanes[lane]
             over.callback(None)
+            if self._doubtful and not self._lanes:
+                self.go_on()
 
         Deferred.fromCoroutine(work()).addBoth(ended)
 
@@ -165,6 +184,7 @@ class Backlog:
 
     def _take_in(self, files: Iterable[SharedFile], found: dict[Identity, Known]) -> None:
         known: list[tuple[SharedFile, Known]] = []
+        undated: list[tuple[Identity, int]] = []
         for file in files:
             hashed = found.get(file.identity)
             if self._files.get(file.key) is not file:
@@ -174,6 +194,12 @@ class Backlog:
             else:
                 del self._files[file.key]
                 known.append((file, hashed))
+                if not hashed.ctime_ns:
+                    undated.append((file.identity, file.ctime_ns))
+                elif file.ctime_ns not in (0, hashed.ctime_ns):
+                    self._doubtful[file.key] = (file, hashed.content)
+        if undated:
+            self._store.refresh(undated)
         if known:
             self._known(known)
 
@@ -188,6 +214,22 @@ class Backlog:
             wanted = Wanted(file.path, file.identity)
             with self._trying([file]):
                 self._take([file], [await hash_large(self._hashers, wanted, self.ended)])
+
+    async def _hash_anew(self) -> None:
+        """One after another, until there is something else to do."""
+        while self._doubtful and not self.stopped and len(self._lanes) == 1:
+            key, (file, content) = next(iter(self._doubtful.items()))
+            del self._doubtful[key]
+            self._undecided[key] = (file, content)
+            wanted = Wanted(file.path, file.identity)
+            manifest = (await hash_large(self._hashers, wanted, self.ended)).manifest
+            if self._undecided.get(key) != (file, content) or manifest is None:
+                continue  # it is another one by now, or looked at again after the next scan
+            del self._undecided[key]
+            if manifest.content_id == content:
+                self._store.save([(file.identity, manifest)], [file.ctime_ns])
+            else:
+                self._other_bytes(file)
 
     @contextmanager
     def _trying(self, files: list[SharedFile]) -> Iterator[None]:
@@ -239,7 +281,10 @@ class Backlog:
             else:
                 changed = not self.stopped
         if known:
-            self._store.save([(file.identity, hashed.manifest) for file, hashed in known])
+            self._store.save(
+                [(file.identity, hashed.manifest) for file, hashed in known],
+                [file.ctime_ns for file, _ in known],
+            )
             self._to_prune -= len(known)
             self._known(known)
         if changed:

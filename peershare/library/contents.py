@@ -41,15 +41,26 @@ class Contents:
         remarks: Remarks,
         changed: Callable[[], None],
         rescan: Callable[[], None],
+        other_bytes: Callable[[SharedFile], None],
     ) -> None:
-        """`rescan` is called when a file is not what the last scan saw."""
+        """`rescan` is called when a file is not what the last scan saw.
+
+        And `other_bytes` when it is, but for its bytes.
+        """
         self._reactor = reactor
         self._hashes = index.hashes
         index.on_rewritten(self._remember)
         self._remarks = remarks
         self._changed = changed
         self._backlog = Backlog(
-            reactor, workers, hashers, index.hashes, self._known, self._unoffered, rescan
+            reactor,
+            workers,
+            hashers,
+            index.hashes,
+            self._known,
+            self._unoffered,
+            rescan,
+            other_bytes,
         )
         self._files: dict[str, SharedFile] = {}
         self._manifests: dict[str, Manifest] = {}  # of the files that are hashed
@@ -127,6 +138,27 @@ class Contents:
             self._manifests[file.key] = manifest
             self._enter(file.key, CatalogueEntry(name, file.size, manifest.content_id, True))
 
+    def touch(self, file: SharedFile, *, ours: bool = False) -> None:
+        """The inode of a file has changed, and perhaps its bytes.  `go_on` is to follow.
+
+        It stays offered until it is known that they have; `ours`: it was our own doing.
+        """
+        if file.key not in self._files:
+            return
+        self._files[file.key] = file
+        entry = self._entries.get(file.key)
+        if entry is None:
+            self._backlog.add(file)
+        elif ours:
+            self._hashes.refresh([(file.identity, file.ctime_ns)])
+        else:
+            self._backlog.add_doubtful(file, entry.id)
+
+    def forget(self, file: SharedFile) -> None:
+        """A file is not what it is known for: what it hashed to is not remembered any more."""
+        self.remove(file.key)
+        self._hashes.drop(file.identity)
+
     def set_part(self, key: str, part: ContentHandle) -> None:
         """A part is there."""
         self.remove(key)
@@ -201,7 +233,10 @@ class Contents:
     def _remember(self) -> None:
         """The index has lost what the files hash to."""
         files, manifests = self._files, self._manifests
-        self._hashes.save([(files[key].identity, m) for key, m in manifests.items()])
+        self._hashes.save(
+            [(files[key].identity, m) for key, m in manifests.items()],
+            [files[key].ctime_ns for key in manifests],
+        )
 
     def _unoffered(self, file: SharedFile, reason: str) -> None:
         self._not_offered[file.key] = reason

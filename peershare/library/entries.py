@@ -25,13 +25,18 @@ def at_once(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
 
 
 class SharedFile(Struct, frozen=True, gc=False):
-    """A whole file that we have; `problem` says why it is not told in the classic world."""
+    """A whole file that we have; `problem` says why it is not told in the classic world.
+
+    `ctime_ns` is when its inode had changed last as it was looked at, 0 where that is not known:
+    the identity stays where the bytes do, which another time may mean or not.
+    """
 
     key: str
     folder: Path
     name: str
     identity: Identity
     problem: str = ""
+    ctime_ns: int = 0
 
     @property
     def path(self) -> Path:

@@ -90,11 +90,17 @@ def open_regular(path: Path) -> int:
 
 def identity_of(path: Path) -> Identity | None:
     """The identity of a regular file, None if there is none (links are not followed)."""
+    status = status_of(path)
+    return None if status is None else Identity.of(status)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """What is known of a regular file, None if there is none (links are not followed)."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    return Identity.of(status) if stat.S_ISREG(status.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def may_be(path: Path, identity: Identity) -> bool:

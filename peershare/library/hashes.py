@@ -151,6 +151,13 @@ class HashStore:
             [(ctime_ns, *stored(identity)) for identity, ctime_ns in ctimes],
         )
 
+    def drop(self, identity: Identity) -> None:
+        """What is remembered of this file is not right."""
+        self._change(
+            "DELETE FROM hashes WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ?",
+            [stored(identity)],
+        )
+
     def forget(self, some: Forgettable) -> None:
         """Forget these, but for manifests that have found a file or a download meanwhile."""
         self._change("DELETE FROM hashes WHERE place = ?", [(place,) for place in some.places])

@@ -16,16 +16,17 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from peershare.content.blocks import BlockSet
 from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest
 from peershare.library.contents import Contents
 from peershare.library.entries import ChunkHandle, ContentHandle, SharedFile, Workers
-from peershare.library.files import Identity, identity_of, may_be
+from peershare.library.files import Identity, may_be, status_of
 from peershare.library.index import Index
 from peershare.library.remarks import Remarks
-from peershare.library.scan import Scanner
+from peershare.library.scan import WRITTEN, Scanner, is_unfinished
 from peershare.library.shelf import Shelf
 from peershare.library.surveys import KnownFiles, Survey, Surveys
 from peershare.library.swarmpart import SwarmPart
@@ -36,6 +37,9 @@ from peershare.wire.catalogue import CatalogueEntry
 
 # So many files are taken over before the reactor has its turn.
 _SLICE_FILES = 250
+# So long it is shown that a file was withdrawn, and of so many files.
+_REMEMBERED_SECONDS = 3_600.0
+_MOST_WITHDRAWN = 20
 
 Callback = Callable[[], None]
 
@@ -74,6 +78,7 @@ class Library(Service):
             self._remarks,
             lambda: self._tell(self._on_native_change),
             self._surveys.soon,
+            self._withdraw,
         )
         self._swarms: dict[str, SwarmPart] = {}
         self._fresh: set[str] = set()  # files that came after the running scan had begun
@@ -84,6 +89,8 @@ class Library(Service):
         self._left_out: Mapping[str, str] = {}  # by the last scan, with reasons
         self._left_out_version = 0
         self._not_offered: tuple[int, Mapping[str, str]] = (0, {})  # as of a version
+        self._log = Logger()
+        self._withdrawn: dict[str, float] = {}  # sentences, and when
         self.problem = ""
         self.first_scan = self._surveys.first
 
@@ -233,7 +240,10 @@ class Library(Service):
         self._swarms.pop(key, None)
         self._contents.remove(key)
         self._fresh.add(self._shelf.key_of(path))
-        for file in self._shelf.part_became_file(key, path, identity_of(path)):
+        status = None if self._is_left_out(path) else status_of(path)
+        identity = None if status is None else Identity.of(status)
+        ctime_ns = 0 if status is None else status.st_ctime_ns
+        for file in self._shelf.part_became_file(key, path, identity, ctime_ns):
             self._contents.add(file, manifest)
         self._contents.go_on()
         self._changed()
@@ -248,6 +258,22 @@ class Library(Service):
             self._contents.add(self._shelf.put_at(path, identity))
             self._contents.go_on()
             self._changed()
+
+    def _is_left_out(self, path: Path) -> bool:
+        """Whether scans leave out what has this name."""
+        return path.parent == self.share and is_unfinished(path.name)
+
+    def touched_by_us(self, identity: Identity, before_ns: int, ctime_ns: int) -> None:
+        """We gave a file one more name, which changes the time of its inode and not its bytes.
+
+        `before_ns` is that time before.
+        """
+        shelf = self._shelf
+        for file in (*shelf.files.values(), *shelf.elsewhere.values()):
+            if file.identity == identity and file.ctime_ns == before_ns:
+                touched = shelf.touch(file.key, ctime_ns)
+                if touched is not None:
+                    self._contents.touch(touched, ours=True)
 
     # -- checking
 
@@ -267,11 +293,42 @@ class Library(Service):
                 continue
             if hashed.manifest is None or hashed.identity != file.identity:
                 self.rescan()
-            elif self.content_id(file) != hashed.manifest.content_id:
+            elif not self.content_id(file):
                 self._contents.add(file, hashed.manifest)
                 self._contents.go_on()
                 self._tell(self._on_native_change)
+            elif self.content_id(file) != hashed.manifest.content_id:
+                self._withdraw(file)
         return tuple(result for _, _, result in found)
+
+    def _withdraw(self, file: SharedFile) -> None:
+        """Its bytes have changed, its size and time have not: offer it as what it is now.
+
+        That is, once no program is writing it and all of it is hashed.
+        """
+        if not self._shelf.holds(file):
+            return
+        sentence = (
+            f"{file.path}: its bytes have changed while its size and time have not, so it was"
+            " withdrawn and is offered as what it is now (the disk may be failing)"
+        )
+        self._log.warn("{sentence}", sentence=sentence)
+        self._withdrawn[sentence] = self._reactor.seconds()
+        self._contents.forget(file)
+        if file.key in self._shelf.elsewhere:
+            self._contents.add(file)  # no scan would find it
+            self._contents.go_on()
+        else:
+            self._shelf.remove([file.key])
+            self.rescan()
+        self._changed()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences: what is wrong with the share folder, and what was withdrawn of late."""
+        since = self._reactor.seconds() - _REMEMBERED_SECONDS
+        withdrawn = [sentence for sentence, when in self._withdrawn.items() if when > since]
+        return (*filter(None, [self.problem]), *withdrawn[-_MOST_WITHDRAWN:])
 
     # -- scanning
 
@@ -288,9 +345,13 @@ class Library(Service):
         """Take over what a scan found, in slices."""
         self.problem = survey.found.problem
         self._remarks.scanned(survey.found)
-        left_out = dict(survey.found.left_out)
-        for name in survey.found.restless.keys() - self._shelf.files.keys():
-            left_out[name] = "it is still changing"
+        found = survey.found
+        left_out = dict(self._left_out) if found.doubtful else {}
+        left_out.update(found.left_out)
+        for name in found.restless.keys() - self._shelf.files.keys():
+            left_out[name] = WRITTEN if name in found.written else "it is still changing"
+        for name in found.unseen.keys() - self._shelf.files.keys():
+            left_out[name] = found.unseen[name]
         if left_out != self._left_out:
             self._left_out = left_out
             self._left_out_version += 1
@@ -302,7 +363,11 @@ class Library(Service):
                 await deferLater(self._reactor, 0)
             if not self.running:
                 return
-            self._apply(changes[start : start + _SLICE_FILES])
+            self._apply(changes[start : start + _SLICE_FILES], found.ctimes)
+        for start in range(0, len(survey.touched), _SLICE_FILES):
+            if start:
+                await deferLater(self._reactor, 0)
+            self._touch(survey.touched[start : start + _SLICE_FILES])
         if changes:
             self._changed()
         if self.problem:
@@ -310,7 +375,16 @@ class Library(Service):
         else:
             self._contents.scanned()
 
-    def _apply(self, changes: Sequence[tuple[str, Identity | None]]) -> None:
+    def _touch(self, touched: Sequence[tuple[str, int]]) -> None:
+        """The inodes of these files have changed, by a link, a chmod or other bytes."""
+        for key, ctime_ns in touched:
+            file = None if key in self._fresh else self._shelf.touch(key, ctime_ns)
+            if file is not None:
+                self._contents.touch(file)
+
+    def _apply(
+        self, changes: Sequence[tuple[str, Identity | None]], ctimes: Mapping[str, int]
+    ) -> None:
         """These files are gone (None) or there; what came meanwhile is known better."""
         fresh = self._fresh
         gone = [key for key, identity in changes if identity is None and key not in fresh]
@@ -318,7 +392,7 @@ class Library(Service):
             self._contents.remove(key)
         self._shelf.remove(gone)
         there = [(key, i) for key, i in changes if i is not None and key not in fresh]
-        for file in self._shelf.put(there):
+        for file in self._shelf.put(there, ctimes):
             self._contents.add(file)
 
     # -- telling

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from peershare.content.chunks import CHUNK_COUNT, ByteRange, chunk_ranges, has_five_chunks
@@ -128,22 +129,38 @@ class Shelf:
         """These are about to be put: nobody else is to get their stems."""
         self._stems.expect(keys)
 
-    def put(self, names: Sequence[tuple[str, Identity]]) -> list[SharedFile]:
+    def put(
+        self, names: Sequence[tuple[str, Identity]], ctimes: Mapping[str, int]
+    ) -> list[SharedFile]:
         """These files of the share folder are there, new or changed."""
-        files = self._told([(name, self._share, name, identity) for name, identity in names])
+        found = [(name, self._share, name, identity) for name, identity in names]
+        files = self._told(found, ctimes)
         self.files.update((file.key, file) for file in files)
         return files
 
-    def put_at(self, path: Path, identity: Identity) -> SharedFile:
+    def touch(self, key: str, ctime_ns: int) -> SharedFile | None:
+        """The inode of a file has changed, its size and time have not."""
+        where = self.files if key in self.files else self.elsewhere
+        file = where.get(key)
+        if file is not None:
+            file = where[key] = replace(file, ctime_ns=ctime_ns)
+            if self._elsewhere_by_name.get(file.name, file).key == key and key in self.elsewhere:
+                self._elsewhere_by_name[file.name] = file
+        return file
+
+    def put_at(self, path: Path, identity: Identity, ctime_ns: int = 0) -> SharedFile:
         """This file is there, in the share folder or elsewhere."""
+        key = self.key_of(path)
         if path.parent == self._share:
-            return self.put([(path.name, identity)])[0]
-        (file,) = self._told([(str(path), path.parent, path.name, identity)])
+            return self.put([(key, identity)], {key: ctime_ns})[0]
+        (file,) = self._told([(key, path.parent, path.name, identity)], {key: ctime_ns})
         self.elsewhere[file.key] = file
         self._elsewhere_by_name.setdefault(file.name, file)
         return file
 
-    def _told(self, found: Sequence[tuple[str, Path, str, Identity]]) -> list[SharedFile]:
+    def _told(
+        self, found: Sequence[tuple[str, Path, str, Identity]], ctimes: Mapping[str, int]
+    ) -> list[SharedFile]:
         """These files with stems, or with the reasons why they have none."""
         fit = [(key, name) for key, _, name, identity in found if has_five_chunks(identity.size)]
         refused = self._stems.assign(fit, self._clock())
@@ -154,7 +171,8 @@ class Shelf:
                 problem = f"{identity.size} bytes cannot be divided into 5 equal chunks"
             if problem:
                 self._remarks.untold(name, problem)
-            files.append(SharedFile(key, folder, name, identity, problem))
+            ctime_ns = ctimes.get(key, 0)
+            files.append(SharedFile(key, folder, name, identity, problem, ctime_ns))
         return files
 
     def remove(self, keys: Sequence[str]) -> None:
@@ -180,7 +198,9 @@ class Shelf:
         self.parts[key] = SharedPart(key, name, path, dict(held))
         return True
 
-    def part_became_file(self, key: str, path: Path, identity: Identity | None) -> list[SharedFile]:
+    def part_became_file(
+        self, key: str, path: Path, identity: Identity | None, ctime_ns: int = 0
+    ) -> list[SharedFile]:
         """A part is a file now, known by the stem it was told under; unless it is gone (None)."""
         if identity is None:
             self.remove([key])
@@ -190,4 +210,4 @@ class Shelf:
             self._stems.rename(key, self.key_of(path))
         except StorageError as error:
             self._log.warn("{error}", error=error)
-        return [self.put_at(path, identity)]
+        return [self.put_at(path, identity, ctime_ns)]

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from peershare.library.entries import SharedFile, Workers
-from peershare.library.files import Identity, may_be
+from peershare.library.files import Identity, may_be, status_of
 from peershare.library.scan import REST_SECONDS, FolderScan, Scanner
 from peershare.library.watch import FolderWatch
 from peershare.timers import Alarm
@@ -25,6 +25,10 @@ from peershare.timers import Alarm
 _NET_SECONDS = 30.0
 _SCAN_SECONDS = 1.0
 _SCAN_SHARE = 50.0
+# A look that failed is repeated so soon, and less and less often; so is one at files that other
+# programs have open.
+_RETRY_SECONDS = 1.0
+_RESTLESS_SHARE = 20.0
 _GATHER_SECONDS = 0.05
 _SORTED_AT_ONCE = 5_000
 
@@ -44,25 +48,50 @@ class Survey:
     found: FolderScan
     gone: list[str]  # keys
     new: list[tuple[str, Identity]]  # or changed; by name
+    touched: list[tuple[str, int]]  # keys of the same files, whose inodes changed when (ns)
+    watched: bool = False  # whether changes of the folder are noticed
 
 
-def survey(scanner: Scanner, wall_now: float, now: float, known: KnownFiles) -> Survey:
+def survey(
+    scanner: Scanner,
+    wall_now: float,
+    now: float,
+    known: KnownFiles,
+    watch: FolderWatch | None = None,
+) -> Survey:
     """Worker: scan and compare.  `wall_now` is Unix time, `now` monotonic."""
-    found = scanner.scan(wall_now, now)
+    found = scanner.scan(wall_now, now, known.files)
     files = known.files
-    # a file that only got a new name or link is restless, but what we know of it holds
+    # a file that only got a new name or link is restless, but what we know of it holds; so it
+    # does where it could not be looked at
     gone = [
         name
         for name, file in files.items()
-        if name not in found.files and found.restless.get(name) != file.identity
+        if name not in found.files
+        and found.restless.get(name) != file.identity
+        and (name not in found.unseen or name in found.restless)
+        and not (found.doubtful and name not in found.restless and name not in found.left_out)
     ]
     gone += [key for key, f in known.elsewhere.items() if not may_be(f.path, f.identity)]
+    times = [(file, found.ctimes[name]) for name, file in files.items() if name in found.ctimes]
+    times += [
+        (file, status.st_ctime_ns)
+        for file in known.elsewhere.values()
+        if (status := status_of(file.path)) is not None
+    ]
+    touched = [
+        (file.key, ctime)
+        for file, ctime in times
+        if file.ctime_ns != ctime and found.files.get(file.name, file.identity) == file.identity
+    ]
     new = [
         name
         for name, identity in found.files.items()
         if name not in files or files[name].identity != identity
     ]
-    return Survey(found, gone, [(name, found.files[name]) for name in _sorted(new)])
+    watched = watch is not None and watch.working
+    new_files = [(name, found.files[name]) for name in _sorted(new)]
+    return Survey(found, gone, new_files, touched, watched)
 
 
 def _sorted(names: list[str]) -> Iterator[str]:
@@ -93,7 +122,10 @@ class Surveys:
         self._take_over = take_over
         self._surveying = False
         self._again = False
-        self._restless = False
+        self._restless = self._written = False
+        self._watched = False
+        self._failing = False
+        self._retry = _RETRY_SECONDS
         self._alarm = Alarm(reactor)
         self._seconds = 0.0  # that the last scan took
         self.scanner = scanner
@@ -125,11 +157,18 @@ class Surveys:
 
     async def _survey(self) -> None:
         started = self._reactor.seconds()
-        self._restless = False
+        self._restless = self._written = False
+        self._failing = True
         wall_now, known = self._wall_clock(), self._known()
-        result: Survey = await self._workers(survey, self.scanner, wall_now, started, known)
+        result: Survey = await self._workers(
+            survey, self.scanner, wall_now, started, known, self.watch
+        )
         self._seconds = self._reactor.seconds() - started
-        self._restless = bool(result.found.restless)
+        found = result.found
+        self._restless = len(found.restless) > len(found.written)
+        self._written = bool(found.written)
+        self._failing = bool(found.problem or found.unseen)
+        self._watched = result.watched
         if self.running:
             await self._take_over(result)
 
@@ -145,9 +184,17 @@ class Surveys:
 
     def _ended(self, _: object) -> None:
         self._surveying = False
-        watched = self.watch is not None and self.watch.working
-        by_clock = _NET_SECONDS if watched else _SCAN_SECONDS
-        self.soon(max(by_clock, _SCAN_SHARE * self._seconds))
+        by_clock = max(
+            _NET_SECONDS if self._watched else _SCAN_SECONDS, _SCAN_SHARE * self._seconds
+        )
+        self.soon(by_clock)
+        if self._failing:
+            self.soon(self._retry)
+            self._retry = min(2 * self._retry, by_clock)
+        else:
+            self._retry = _RETRY_SECONDS
+        if self._written:
+            self.soon(max(REST_SECONDS, _RESTLESS_SHARE * self._seconds))
         if self._restless:
             self.soon(REST_SECONDS)
         if self._again:

@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher
 from peershare.content.blocks import MAX_CONTENT_BYTES, MIN_BLOCK_BYTES, BlockSet
 from peershare.content.manifest import Manifest, manifest_of
 from peershare.library import backlog, filehash, hashes
-from peershare.library.files import identity_of, open_regular
+from peershare.library.files import Identity, identity_of, open_regular
 from peershare.wire.catalogue import CatalogueEntry
 from tests.library.test_library import LibraryTestCase
 
@@ -209,13 +209,13 @@ class ChangeTests(ContentsTestCase):
         self.assertEqual(self.catalogue(), [entry("forest.png", b"something else")])
 
     def test_renamed(self) -> None:
-        """It is the same file under another name: nothing is hashed."""
+        """It is the same file under another name: it is offered at once."""
         path = self.file("forest.png")
         self.start()
         path.rename(self.share / "bee.png")
         self.library.rescan()
         self.workers.do_all()
-        self.assertEqual(self.hashers.waiting, [])
+        self.assertEqual(self.hashers.waiting, ["_open"])  # for its inode has changed
         self.assertEqual(self.catalogue(), [entry("bee.png")])
 
     def test_changed_while_it_was_hashed(self) -> None:
@@ -287,6 +287,142 @@ class ChangeTests(ContentsTestCase):
         self.restart()
         self.assertEqual(self.hashers.waiting, [])
         self.assertEqual(self.catalogue(), [entry("forest.png")])
+
+
+class UnseenChangeTests(ContentsTestCase):
+    """Size and time are what they were; only the inode's time says that something happened."""
+
+    OTHER = b"0123x56789"
+
+    def change(self, path: Path, data: bytes = OTHER) -> None:
+        """Other bytes with the same size and time."""
+        status = path.stat()
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def test_it_is_offered_as_what_it_is(self) -> None:
+        """What it was is withdrawn, which is shown for some time."""
+        path = self.file("forest.png")
+        self.start()
+        self.change(path)
+        self.rescan()
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+        self.assertIsNone(self.library.find_content(manifest_of(DATA).content_id))
+        (problem,) = self.library.problems
+        self.assertIn("forest.png", problem)
+        self.reactor.advance(3_601.0)
+        self.assertEqual(self.library.problems, ())
+
+    def test_it_stays_offered_until_that_is_known(self) -> None:
+        """A link or a chmod looks the same: nothing is withdrawn for it."""
+        path = self.file("forest.png")
+        self.start()
+        path.chmod(0o640)
+        self.library.rescan()
+        self.workers.do_all()
+        self.assertEqual(self.hashers.waiting, ["_open"])
+        self.assertEqual(self.catalogue(), [entry("forest.png")])
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png")])
+        self.rescan()
+        self.assertEqual((self.hashers.waiting, self.library.problems), ([], ()))
+        self.restart()
+        self.assertEqual(self.hashers.waiting, [])
+
+    def test_while_the_service_was_down(self) -> None:
+        """It is found at the next start."""
+        path = self.file("forest.png")
+        self.start()
+        self.library.stopService()
+        self.change(path)
+        self.restart()
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+        self.restart()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+        self.assertEqual(self.hashers.waiting, [])
+
+    def test_rows_of_the_version_before(self) -> None:
+        """They take the time of today: nothing is hashed for them."""
+        path = self.file("forest.png")
+        self.start()
+        self.index.hashes.refresh([(self.identity(path), 0)])
+        self.restart()
+        self.assertEqual((self.hashers.waiting, len(self.catalogue())), ([], 1))
+        self.change(path)
+        self.restart()
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+
+    def identity(self, path: Path) -> Identity:
+        identity = identity_of(path)
+        assert identity is not None
+        return identity
+
+    def test_nothing_waits_for_it(self) -> None:
+        """What is new is hashed before."""
+        path = self.file("forest.png")
+        self.start()
+        path.chmod(0o640)
+        self.file("bee.mp4", b"new")
+        self.library.rescan()
+        self.workers.do_all()
+        self.assertEqual(self.hashers.waiting, ["hash_files"])
+        self.hashers.do_all()
+        self.assertEqual(len(self.catalogue()), 2)
+        self.settle()
+
+    def test_a_disk_that_fails(self) -> None:
+        """It is tried again after the next scan, and stays offered."""
+        path = self.file("forest.png")
+        self.start()
+        self.change(path)
+        self.patch(filehash, "open_regular", refuse)
+        self.rescan()
+        self.assertEqual(self.catalogue(), [entry("forest.png")])
+        self.patch(filehash, "open_regular", open_regular)
+        self.rescan()
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+
+    def test_while_a_program_writes_it(self) -> None:
+        """It is withdrawn, and comes back when that is over."""
+        path = self.file("forest.png")
+        self.start()
+        self.change(path)
+        with path.open("r+b"):
+            self.rescan()
+            self.settle()
+            self.assertEqual(self.catalogue(), [])
+        self.rescan()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+
+    def test_a_download_elsewhere(self) -> None:
+        """No scan of the folder finds it, but it is looked at."""
+        path = self.state / "bee.mp4"
+        path.write_bytes(DATA)
+        self.start()
+        self.library.part_became_file("part:1", path, manifest_of(DATA))
+        self.rescan()
+        self.assertEqual(self.hashers.waiting, [])
+        self.change(path)
+        self.rescan()
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("bee.mp4", self.OTHER)])
+
+    def test_our_own_link(self) -> None:
+        """It changes the inode's time, and we know that the bytes are the same."""
+        path = self.file("forest.png")
+        self.start()
+        before = path.stat()
+        os.link(path, self.state / "link")
+        self.library.touched_by_us(self.identity(path), before.st_ctime_ns, path.stat().st_ctime_ns)
+        self.library.rescan()
+        self.workers.do_all()
+        self.assertEqual(self.hashers.waiting, [])
+        self.restart()
+        self.assertEqual(self.hashers.waiting, [])
 
 
 class RestartTests(ContentsTestCase):

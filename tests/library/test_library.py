@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -13,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.chunks import ByteRange
 from peershare.library import library as module
+from peershare.library import scan
 from peershare.library.files import identity_of
 from peershare.library.index import Index
 from peershare.library.library import Library
@@ -281,11 +284,85 @@ class ChangeTests(LibraryTestCase):
         self.share.rename(self.share.with_name("away"))
         self.rescan()
         self.assertIn(str(self.share), self.library.problem)
+        self.assertEqual(len(self.told()), 1)  # one look is not believed
+        self.reactor.advance(1.0)
+        self.workers.do_all()
         self.assertEqual(self.told(), [])
         self.share.with_name("away").rename(self.share)
         self.rescan()
         self.assertEqual(self.library.problem, "")
         self.assertEqual(len(self.told()), 1)
+
+    def test_a_look_that_fails_withdraws_nothing(self) -> None:
+        """The next one comes within two seconds, though the folder is watched."""
+        self.file("forest.png")
+        (self.share / "sub").mkdir()
+        self.start()
+        reasons = dict(self.library.not_offered())
+
+        def fail(folder: object) -> NoReturn:
+            raise OSError(errno.EIO, "Input/output error")
+
+        patched = self.patch(scan.os, "scandir", fail)
+        self.rescan()
+        self.assertIn("Input/output", self.library.problem)
+        self.assertEqual((len(self.told()), self.library.not_offered()), (1, reasons))
+        patched.restore()
+        (self.share / "forest.png").unlink()
+        self.reactor.advance(2.0)
+        self.workers.do_all()
+        self.assertEqual((self.told(), self.library.problem), ([], ""))
+
+    def test_a_folder_that_fails_for_long(self) -> None:
+        """It is looked at less and less often, and nothing is withdrawn."""
+        self.file("forest.png")
+        self.start()
+
+        def fail(folder: object) -> NoReturn:
+            looks.append(self.reactor.seconds())
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        looks: list[float] = []
+        self.patch(scan.os, "scandir", fail)
+        self.rescan()
+        for _ in range(600):
+            self.reactor.advance(0.1)
+            self.workers.do_all()
+        self.assertEqual(len(self.told()), 1)
+        self.assertLess(looks[1] - looks[0], 2.0)
+        self.assertTrue(5 <= len(looks) <= 8, looks)
+
+    def test_a_file_that_cannot_be_looked_at(self) -> None:
+        """It stays; a new one is not offered yet, and that says why."""
+        self.file("forest.png")
+        self.start()
+        found = self.library._surveys.scanner.scan(self.wall, self.reactor.seconds())
+        del found.files["forest.png"]
+        found.unseen = {"forest.png": "it fails", "new.png": "it fails"}
+        self.library._surveys.scanner.scan = lambda *_: found
+        self.rescan()
+        self.assertEqual(len(self.told()), 1)
+        self.assertEqual(self.library.not_offered(), {"new.png": "it fails"})
+
+    def test_a_file_that_is_being_written(self) -> None:
+        """It is not offered, which says why, and is looked for until it is."""
+        path = self.file("forest.png")
+        with path.open("r+b"):
+            self.start()
+            self.reactor.advance(600.0)
+            self.workers.do_all()
+            self.assertEqual(self.told(), [])
+            self.assertEqual(self.library.not_offered(), {"forest.png": scan.WRITTEN})
+        self.reactor.advance(1.0)
+        self.workers.do_all()
+        self.assertEqual((len(self.told()), self.library.not_offered()), (1, {}))
+
+    def test_a_download_called_like_an_unfinished_one(self) -> None:
+        """It is not offered, as no such file is."""
+        path = self.file("forest.part")
+        self.start()
+        self.library.part_became_file("part:1", path)
+        self.assertEqual((self.told(), list(self.library.not_offered())), ([], ["forest.part"]))
 
     def test_a_scan_that_fails_is_not_the_last(self) -> None:
         """Whatever goes wrong in it is logged, and the next one comes."""
