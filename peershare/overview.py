@@ -148,6 +148,7 @@ def node(settings: Settings, parts: Parts, metering: Metering, now: float) -> No
         tcp_port=ports[0] if ports else None,
         classic_udp_port=settings.classic_udp_port,
         beacon_port=settings.beacon_port,
+        udp_ports=parts.neighbourhood.udp_ports,
         classic=settings.classic,
         announcing=parts.announcer.announcing,
         last_announced_at=parts.announcer.last_announced_at,

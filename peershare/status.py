@@ -178,6 +178,8 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     tcp_port: int | None  # None while it listens nowhere
     classic_udp_port: int
     beacon_port: int = 0  # the UDP port of beacons
+    # by own address, the UDP port where it alone hears what is sent to that address
+    udp_ports: dict[str, int] = {}
     classic: bool = True  # whether classic peers are told of us, and heard
     announcing: bool  # False where classic announcing had to stop; `problems` says why
     last_announced_at: float | None

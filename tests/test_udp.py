@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from twisted.internet import error
-from twisted.trial.unittest import SynchronousTestCase
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+from unittest import skipUnless
 
-from peershare.udp import MAX_DATAGRAM_BYTES, OwnSocket, ReopeningDatagramProtocol
-from tests.fakes import FakeReactor, FakeUdpPort
+from twisted.internet import error, reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from peershare.udp import (
+    MAX_DATAGRAM_BYTES,
+    BroadcastSockets,
+    OwnSocket,
+    ReopeningDatagramProtocol,
+)
+from tests.fakes import FakeReactor, FakeUdpPort, link
 
 HERE = ("198.18.0.1", 5001)
 
@@ -193,3 +206,87 @@ class OwnSocketTests(SynchronousTestCase):
     def no_such_address(self, interface: str, port: int) -> None:
         gone = OSError(99, "Cannot assign requested address")
         raise error.CannotListenError(interface, port, gone)
+
+
+class Ear(OwnSocket):
+    """One that notes what it hears."""
+
+    def __init__(self, reactor: Any, interface: str, port: int) -> None:
+        super().__init__(reactor, interface, port)
+        self.heard: list[bytes] = []
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Twisted: something was sent to this address alone."""
+        self.heard.append(datagram)
+
+
+@skipUnless(sys.platform == "linux", "elsewhere the sockets are shared")
+class RealSocketTests(TestCase):
+    """Two services of one address, by real sockets."""
+
+    address = "127.77.5.1"
+
+    def setUp(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("", 0))
+            self.port = free.getsockname()[1]
+        self.everybody: list[tuple[int, bytes]] = []
+        self.ears = [self.service(number) for number in range(2)]
+
+    def service(self, number: int) -> Ear:
+        """Its own socket, and those that hear what is sent to all."""
+
+        def hear(datagram: bytes, source: str, port: int) -> bool:
+            self.everybody.append((number, datagram))
+            return False
+
+        own = Ear(reactor, self.address, self.port)
+        others = BroadcastSockets(reactor, self.port, hear)
+        others.use(link(f"{self.address}/8", "127.255.255.255"))
+        others.open()
+        own.open()
+        self.addCleanup(own.close)
+        self.addCleanup(others.close)
+        return own
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something, for 5 s at most."""
+        for _ in range(500):
+            if condition():
+                return
+            await deferLater(reactor, 0.01)
+        self.fail("waited 5 s in vain")
+
+    async def test_each_hears_what_is_for_it(self) -> None:
+        """Broadcasts reach both, from the right address; what is for one reaches that one."""
+        first, second = self.ears
+        self.assertEqual(first.bound_port, self.port)
+        self.assertNotEqual(second.bound_port, self.port)
+        second.transport.write(b"to all", ("127.255.255.255", self.port))
+        for number, ear in enumerate(self.ears):
+            first.transport.write(b"to %d" % number, (self.address, ear.bound_port))
+        await self.until(lambda: len(self.everybody) == 2 and all(e.heard for e in self.ears))
+        self.assertEqual(sorted(self.everybody), [(0, b"to all"), (1, b"to all")])
+        self.assertEqual([ear.heard for ear in self.ears], [[b"to 0"], [b"to 1"]])
+
+    def test_nobody_else_can_have_it(self) -> None:
+        """Whatever another program asks for, on the address or on all of them."""
+        for where in (self.address, ""):
+            for options in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+                    for option in options:
+                        thief.setsockopt(socket.SOL_SOCKET, option, 1)
+                    with self.assertRaises(OSError) as caught:
+                        thief.bind((where, self.port))
+                self.assertEqual(caught.exception.errno, errno.EADDRINUSE)
+
+    async def test_taken_back(self) -> None:
+        """The second has the usual port once the first is gone, and hears there."""
+        first, second = self.ears
+        await first.close()
+        self.assertTrue(second.take_back())
+        self.assertEqual(second.bound_port, self.port)
+        await deferLater(reactor, 0.05)
+        self.assertTrue(second.listening)
+        second.transport.write(b"here", (self.address, self.port))
+        await self.until(lambda: second.heard == [b"here"])

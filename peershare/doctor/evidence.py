@@ -40,6 +40,8 @@ class Service:
     from_elsewhere: int = 0  # datagrams from networks that are not ours
     exposed: bool = False
     detail: str = ""
+    # own addresses, and the UDP port where it alone hears what is sent there
+    udp_ports: tuple[tuple[str, int], ...] = ()
     not_offered: int = 0  # how much in its share folder native peers are not offered
     not_offered_first: tuple[tuple[str, str], ...] = ()  # names and reasons
 

@@ -35,7 +35,7 @@ from peershare.doctor.judging.machine import (
     judge_watches,
 )
 from peershare.doctor.judging.peers import judge_arrivals
-from peershare.doctor.judging.ports import judge_port
+from peershare.doctor.judging.ports import judge_other_port, judge_port
 from peershare.doctor.judging.service import judge_service
 from peershare.links import LIMITED_BROADCAST, Interface, Link, find_links
 from peershare.settings import Settings
@@ -149,6 +149,10 @@ class Examination:
             udp.append(("announcements", settings.classic_udp_port))
         for purpose, port in udp:
             self._tell([judge_port(self._probes.port("udp", port, ""), purpose, pid)])
+        for address, port in self._service.udp_ports:
+            if port != settings.beacon_port:
+                wanted_use = self._probes.port("udp", settings.beacon_port, address)
+                self._tell([judge_other_port(wanted_use, port, pid)])
         # where the service had to take another port, the one that it wanted says why
         wanted = (self._asked.tcp_port,) if self._service.problems else ()
         for link in self._links:

@@ -173,6 +173,16 @@ class ExaminationTests(SynchronousTestCase):
         self.assertEqual([c.check for c in failed], ["service", "port"])
         self.assertIn("nc (pid 12)", failed[1].text)
 
+    def test_a_second_service(self) -> None:
+        """Its own UDP port is named, and who has the usual one."""
+        service = replace(RUNNING, udp_ports=(("198.18.0.1", 40_001),))
+        self.probes.found = (service, SETTINGS)
+        ours, other = Holder(7, "twistd", peershare=True), Holder(8, "twistd", peershare=True)
+        self.probes.holders = {("udp", 5_000): (ours, other)}
+        texts = [c.text for c in self.examine() if c.subject == "UDP 198.18.0.1:40001"]
+        self.assertEqual(len(texts), 1)
+        self.assertIn("twistd (pid 8) has the usual one, 5000", texts[0])
+
     def test_no_network(self) -> None:
         """Nothing is sent and nobody is waited for."""
         self.probes.has = ()

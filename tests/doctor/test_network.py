@@ -11,7 +11,7 @@ from peershare.doctor.checks import Check
 from peershare.doctor.evidence import Echo, Holder, PortUse
 from peershare.doctor.judging.echoes import judge_echo
 from peershare.doctor.judging.interfaces import judge_broadcasts, judge_interfaces, reachable
-from peershare.doctor.judging.ports import judge_port
+from peershare.doctor.judging.ports import judge_other_port, judge_port
 from tests.fakes import interface, link
 
 LAN = interface()
@@ -133,6 +133,17 @@ class PortTests(SynchronousTestCase):
         check = self.judged(OURS, NC)
         self.assertEqual(check.verdict, "warn")
         self.assertIn("nc (pid 12)", check.text)
+
+    def test_another_port_for_us_alone(self) -> None:
+        """It is named, and who has the usual one."""
+        use = PortUse("udp", 5000, "198.18.0.1", free=False, shareable=False, holders=(OURS, OTHER))
+        check = judge_other_port(use, 40_001, 7)
+        self.assertEqual((check.verdict, check.subject), ("warn", "UDP 198.18.0.1:40001"))
+        self.assertIn("twistd (pid 8) has the usual one, 5000", check.text)
+        self.assertNotIn("pid 7", check.text)
+        self.assertIn("open UDP 40001", check.advice)
+        free = replace(use, free=True, holders=())
+        self.assertIn("it was taken", judge_other_port(free, 40_001, 7).text)
 
     def test_shared(self) -> None:
         """Somebody has it and shares it."""

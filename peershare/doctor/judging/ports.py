@@ -40,6 +40,20 @@ def judge_port(use: PortUse, purpose: str, service_pid: int) -> Check:
     )
 
 
+def judge_other_port(use: PortUse, port: int, service_pid: int) -> Check:
+    """Our service hears what is sent to `use.address` alone at this port, for want of the usual."""
+    subject = f"UDP {use.address}:{port}"
+    others = [holder for holder in use.holders if holder.pid != service_pid]
+    who = f"{names_of(others)} has the usual one, {use.port}" if not use.free else "it was taken"
+    return warned(
+        "port",
+        subject,
+        f"our service hears there what is sent to it alone, as its beacons say: {who}",
+        f"where a firewall lets only {use.port} in, open UDP {port}, too, or end the other one:"
+        " the usual port is taken back within seconds",
+    )
+
+
 def _shared_by_ours(
     use: PortUse, subject: str, others: Sequence[Holder], service_pid: int
 ) -> Check:
@@ -52,7 +66,7 @@ def _shared_by_ours(
             "port",
             subject,
             f"{ours}, and a second peershare beside it: {who}",
-            "end one of them, unless both are meant, each with its own --address and --state",
+            "end one of them, unless both are meant, each with its own --state",
         )
     return warned(
         "port",
@@ -67,7 +81,8 @@ def _second(use: PortUse, subject: str, who: str) -> Check:
         return warned(
             "port",
             subject,
-            f"a second peershare has it: {who}",
+            f"a second peershare has it: {who}; another one on this address hears what is sent to"
+            " it alone on a free port, which its beacons carry",
             "ask that one (--state FOLDER names its state folder), or end it before another starts",
         )
     return failed(

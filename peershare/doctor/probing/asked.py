@@ -109,6 +109,7 @@ def _running(status: NodeStatus, *, exposed: bool) -> Service:
         problems=status.problems,
         from_elsewhere=sum(n for why, n in status.refused.items() if "from elsewhere" in why),
         exposed=exposed,
+        udp_ports=tuple(status.udp_ports.items()),
         not_offered=status.not_offered,
         not_offered_first=tuple((one.name, one.reason) for one in status.not_offered_first),
     )
