@@ -250,7 +250,7 @@ class ContentDownload(RunningDownload):
 
     def _await(self, error: LocalError) -> None:
         self._say_blocked(error)
-        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
+        self._alarm.set(self._disk_seconds(DISK_RETRY_SECONDS), self._machine.rested)
         self._show(DownloadState.BLOCKED)
 
     def _say_blocked(self, error: LocalError) -> None:

@@ -19,6 +19,8 @@ from peershare.errors import LocalError, StorageError
 from peershare.status import BlockMap, DownloadState
 from peershare.timers import Alarm
 
+LONGEST_DISK_SECONDS = 30.0
+
 
 class _Wishes(Protocol):
     """What both machines are told alike."""
@@ -67,6 +69,8 @@ class RunningDownload(ABC):
         self.progress_at = self.started_at
         self.arrived_at = self.started_at  # of any bytes
         self._level = self._highest = 0  # bytes: what is here or came, and the most there ever was
+        self._set_back_at = self.started_at
+        self._in_vain = 0  # so often in a row bytes came, and none was kept
         self.finished_at: float | None = None
         self.ended: Deferred[None] = Deferred()  # fires when nothing of it is under way
 
@@ -144,6 +148,15 @@ class RunningDownload(ABC):
     def _set_back(self) -> None:
         """Our disk did not take what came: only what is here counts."""
         self._level = self.progress().received
+        if self.progress_at > self._set_back_at:
+            self._in_vain = 0
+        elif self.arrived_at > self._set_back_at:
+            self._in_vain += 1
+        self._set_back_at = self._reactor.seconds()
+
+    def _disk_seconds(self, first: float) -> float:
+        """How long to wait for our disk: longer where bytes are fetched again and again for it."""
+        return min(first * 2.0**self._in_vain, LONGEST_DISK_SECONDS)
 
     def _disk_failed(self, error: LocalError) -> None:
         """Tell the machine whether it is worth waiting."""

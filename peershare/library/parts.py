@@ -40,6 +40,8 @@ _COPY_BYTES = 1 << 20
 _LEAST_SPARE_BYTES = 16 << 20
 _MOST_SPARE_BYTES = 1 << 30
 _MOST_TRIES = 20
+# A file system that does not know where its files have holes says one of these.
+_NO_HOLES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 # A file system that knows no locks says one of these.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
@@ -321,6 +323,8 @@ class PartFile:
         try:
             return os.lseek(self._descriptor, where.start, os.SEEK_DATA) >= where.stop
         except OSError as error:
+            if error.errno in _NO_HOLES:
+                return False
             if error.errno != errno.ENXIO:  # nothing from there on
                 raise
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib  # a name `suppress` means something to trial
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Callable
@@ -305,14 +306,23 @@ class LastingTests(DownloadTestCase):
 
     def test_bytes_that_are_not_kept_are_no_progress(self) -> None:
         """The same ones again and again, though the disk takes them for a moment."""
-        Broken(self, "fdatasync", errno.EIO, lambda _: True)
+        broken = Broken(self, "fdatasync", errno.EIO, lambda _: True)
         self.start()
-        for _ in range(10):
-            self.serve(CONTENT, 2)
-            self.reactor.pump([1.0] * 6)
+        asked: list[float] = []
+        for _ in range(140):
+            if self.serve(CONTENT, 2):
+                asked.append(self.reactor.seconds())
+            self.reactor.advance(1.0)
         self.assertNotIn(self.status.state, FINAL_STATES)
-        self.assertGreater(self.status.idle_seconds, 40)
-        self.assertGreater(self.status.given[A], 2 * len(CONTENT))
+        self.assertGreater(self.status.idle_seconds, 130)
+        self.assertEqual(self.status.given[A], 7 * len(ONE))
+        gaps = [after - before for before, after in itertools.pairwise(asked)]
+        self.assertEqual(gaps, [5.0, 10.0, 20.0, 30.0, 30.0, 30.0])
+        broken.on = False
+        self.reactor.advance(30.0)
+        self.serve()
+        self.assert_state(DownloadState.DONE)
+        self.assertLess(self.status.idle_seconds, 1.0)
 
 
 class VerifiedTests(SynchronousTestCase):
@@ -356,6 +366,16 @@ class VerifiedTests(SynchronousTestCase):
         self.assertEqual([path for _, path, _ in library.finished], [folder / "forest.bin"])
         self.assertEqual((folder / "forest.bin").read_bytes(), data)
         self.assertEqual([path.name for path in folder.iterdir()], ["forest.bin"])
+
+    def test_where_holes_are_not_known(self) -> None:
+        """A file system that cannot say so has its parts read."""
+        data = content(2)
+        part, _, folder = make_part(self, data)
+        (folder / ".peershare").mkdir()
+        part.path.write_bytes(data)
+        Broken(self, "lseek", errno.EINVAL, lambda *_: True)
+        self.successResultOf(part.check())
+        self.assertTrue(part.held.complete)
 
     def test_what_is_elsewhere_cannot_be_read(self) -> None:
         """Then it is fetched: that is no fault of the disk that it is to be written to."""

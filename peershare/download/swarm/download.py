@@ -230,7 +230,7 @@ class SwarmDownload(RunningDownload):
     def _await(self, error: LocalError) -> None:
         self._say_blocked(error)
         self._show(DownloadState.BLOCKED)
-        self._alarm.set(DISK_RETRY_SECONDS, self._machine.rested)
+        self._alarm.set(self._disk_seconds(DISK_RETRY_SECONDS), self._machine.rested)
 
     def _say_blocked(self, error: LocalError) -> None:
         self.problem = str(error)
