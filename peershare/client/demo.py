@@ -29,7 +29,6 @@ from peershare.client.demopeer import (
 from peershare.client.picture import draw_forest
 from peershare.client.wording import short_id, size_text
 from peershare.content.manifest import manifest_of
-from peershare.status import DownloadState
 
 _NAME = "forest.png"
 _CLIENT = "import sys; from peershare.client.main import main; sys.exit(main())"
@@ -90,16 +89,15 @@ def _show(say: Say, peers: list[Peer]) -> None:
         peer.begin(_NAME)
     wait(lambda: _least(killed, helper) >= _BEGUN_PERCENT, "their first blocks", *peers)
     say(f"4. {last.address} wants it, too: `peershare get forest`.  It gets blocks from all three,")
-    say("   though two of them have only some.  One of those is killed while it gives: watch the")
-    say("   download go on from the others.\n")
+    say(f"   though two of them began a moment ago.  {killed.address} is killed in the middle:")
+    say("   watch the download go on from the others.\n")
     seen = _download(killed, helper, last)
-    say(f"\n   When they began to give, {killed.address} had {seen.killed:.0f}% of it itself, and")
-    say(f"   {helper.address} {seen.helper:.0f}%.")
-    say(f"   *** {killed.address} (process {seen.pid}) was killed: that was the failover above ***")
+    _tell_seen(say, seen, killed, helper)
     _compare(say, picture, last)
-    say(f"5. {killed.address} starts again.  It checks what it has, and fetches what is missing.")
+    missing = "fetches what is missing" if seen.killed < 100 else "all of it is there"
+    say(f"5. {killed.address} starts again.  It checks what it has, and {missing}.")
     killed.start()
-    wait(lambda: _is_done(killed) and _is_done(helper), "the others to have it all", *peers)
+    wait(lambda: _has(killed, content) and _has(helper, content), "the others to have it", *peers)
     _compare(say, picture, killed, helper)
     _tell_who_gave(say, (killed, helper, last))
     say(f"\n--- download_log.txt of {last.address}\n{last.text('download_log.txt').rstrip()}")
@@ -116,9 +114,9 @@ def _least(*peers: Peer) -> float:
     return min(peer.percent() for peer in peers)
 
 
-def _is_done(peer: Peer) -> bool:
-    status = peer.download()
-    return status is not None and status.state is DownloadState.DONE
+def _has(peer: Peer, content: str) -> bool:
+    """Whether it shares all of it: a download of a former run is in no list of downloads."""
+    return any(known.id == content and known.shared for known in peer.contents())
 
 
 def _compare(say: Say, picture: bytes, *peers: Peer) -> None:
@@ -133,11 +131,28 @@ def _compare(say: Say, picture: bytes, *peers: Peer) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """How much of it two peers had, in percent, when they began to give; who was killed."""
+    """How much of it three peers had, in percent, when the process `pid` was killed.
+
+    `gave`: the one that was killed had given something to the last one by then.
+    """
 
     killed: float
     helper: float
+    last: float
+    gave: bool
     pid: int
+
+
+def _tell_seen(say: Say, seen: _Seen, killed: Peer, helper: Peer) -> None:
+    """What happened, whichever of them was faster."""
+    say(f"\n   *** {killed.address} (process {seen.pid}) was killed ***")
+    say(f"   It had {seen.killed:.0f}% of it itself then, and {helper.address} {seen.helper:.0f}%.")
+    if seen.last < 100 and seen.gave:
+        say(f"   It was giving: at {seen.last:.0f}% the download went on from the others.")
+    elif seen.last < 100:
+        say(f"   It had given nothing yet; {seen.last:.0f}% had come from the others.")
+    else:
+        say("   The download was complete by then: this machine was too fast for a failover.")
 
 
 def _download(killed: Peer, helper: Peer, last: Peer) -> _Seen:
@@ -150,12 +165,13 @@ def _download(killed: Peer, helper: Peer, last: Peer) -> _Seen:
         stdin=subprocess.DEVNULL,
         env=clean_environment(),
     )
+    peers = (killed, helper, last)
     try:
-        wait(lambda: _gives(killed, last), f"{killed.address} to give", killed, helper, last)
-        had = killed.percent(), helper.percent()
-        wait(lambda: _gives(helper, last), f"{helper.address} to give", killed, helper, last)
+        wait(lambda: _gives(killed, last) or _ended(client), f"{killed.address} to give", *peers)
+        wait(lambda: _gives(helper, last) or _ended(client), f"{helper.address} to give", *peers)
         time.sleep(1.0)  # into the middle of it
-        pid = killed.pid
+        percents = killed.percent(), helper.percent(), last.percent()
+        seen = _Seen(*percents, _gives(killed, last), killed.pid)
         killed.kill()
         if client.wait(PATIENCE_SECONDS) != 0:
             raise DemoError(f"the client ended with status {client.returncode}")
@@ -165,7 +181,11 @@ def _download(killed: Peer, helper: Peer, last: Peer) -> _Seen:
         if client.poll() is None:
             client.kill()
             client.wait()
-    return _Seen(*had, pid)
+    return seen
+
+
+def _ended(client: subprocess.Popen[bytes]) -> bool:
+    return client.poll() is not None
 
 
 def _gives(giver: Peer, receiver: Peer) -> bool:

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
@@ -21,7 +22,8 @@ from peershare.control.controlfile import read_control_file
 from peershare.control.messages import StartDownload
 from peershare.status import ContentStatus, DownloadStatus
 
-PATIENCE_SECONDS = 20.0
+# A machine may be busy with other things.
+PATIENCE_SECONDS = 60.0
 _BROADCAST = "127.255.255.255"
 # so slow that a download of the picture lasts long enough to be watched
 _UPLOAD_LIMIT = "200k"
@@ -103,8 +105,9 @@ class Peer:
 
     def begin(self, name: str) -> None:
         """Have it download something."""
-        if self._ask("/downloads", DownloadStatus, StartDownload(name)) is None:
-            raise DemoError(f"the peer on {self.address} does not begin to download {name}")
+        wish = StartDownload(name)
+        ask = partial(self._ask, "/downloads", DownloadStatus, wish)
+        wait(ask, f"{self.address} to begin", self)
 
     def download(self) -> DownloadStatus | None:
         """How far its only download is; None while there is none."""
@@ -127,7 +130,7 @@ class Peer:
         try:
             with build_opener(ProxyHandler({})).open(request, timeout=_ASK_SECONDS) as answer:
                 return msgspec.json.decode(answer.read(), type=kind)
-        except (URLError, OSError):
+        except (OSError, HTTPException, msgspec.DecodeError):
             return None
 
 

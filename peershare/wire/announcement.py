@@ -87,7 +87,7 @@ def decode(datagram: bytes) -> Heard:
         if not len(raw):
             raise _bad("it has neither of the keys chunks and files")
         names = list(_decode_names(raw))
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _bad(f"it is no announcement: {error}") from None
     return _sort_out(names)
 

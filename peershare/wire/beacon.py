@@ -97,7 +97,7 @@ def decode(datagram: bytes) -> Beacon:
         raise PeerError(Reason.BAD_BEACON, f"sent a beacon of {len(datagram)} bytes")
     try:
         return _decode(datagram)
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise PeerError(Reason.BAD_BEACON, f"sent a beacon that is none: {error}") from None
 
 

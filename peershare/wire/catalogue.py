@@ -148,7 +148,7 @@ class CatalogueReader:
     def _read(self, line: bytes) -> CatalogueEntry | None:
         try:
             told = _decode(line)
-        except (ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise _bad(str(error)) from None
         entry = CatalogueEntry(told.name, told.size, told.id, told.complete)
         if not is_fit(told.name):

@@ -234,11 +234,11 @@ def decode_answer(line: bytes) -> Answer | Unknown:
 def _decode(decoder: msgspec.json.Decoder[Any], known: set[str], line: bytes) -> Any:
     try:
         return decoder.decode(line)
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         problem = str(error)
     try:
         told = _types.decode(line)
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     else:
         if told.type not in known:

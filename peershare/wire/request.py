@@ -198,7 +198,7 @@ class RequestDecoder:
             name = next((_decode_name(raw) for raw in names if len(raw)), None)
             if name is None and len(kind) and _decode_name(kind) == "hello":
                 return Greeting(text, rest)
-        except (ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise _bad(f"the request is no JSON that we know: {error}") from None
         if not name:
             raise _bad("the request names no chunk")
