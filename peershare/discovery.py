@@ -119,6 +119,11 @@ class ChunkDiscovery:
         """Hear that no more."""
         return self._sockets.drop(link)
 
+    def forget(self, address: str) -> None:
+        """Whoever announced from this address is not there any more."""
+        self._dictionary.forget(address)
+        self._on_expired()
+
     def _hear_broadcast(self, datagram: bytes, source: str, port: int) -> bool:
         return self.hear(datagram, source)
 

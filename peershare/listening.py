@@ -100,6 +100,17 @@ class Listening(Service):
         """Whether this is one of our own addresses."""
         return any(address == link.address for link in self._sockets)
 
+    def announces(self, address: IPv4Address) -> bool:
+        """Whether what is announced from this address is our own.
+
+        Where another program has the TCP port of classic peers nothing is announced: then it is
+        the other one's, which can be fetched from there.
+        """
+        return any(
+            address == link.address and not (sockets.announcer and sockets.announcer.muted)
+            for link, sockets in self._sockets.items()
+        )
+
     def is_local(self, address: IPv4Address) -> bool:
         """Whether this is the address of a machine on the network of one of our links."""
         return any(link.has_host(address) for link in self._sockets)
@@ -210,6 +221,8 @@ class Listening(Service):
             )
         elif sockets.announcer is not None and sockets.announcer.muted:
             sockets.announcer.muted = ""
+            # what was heard of it meanwhile was the other program's
+            self._discovery.forget(str(link.address))
             self._announcer.shares_changed()
 
     def _mute(self, sockets: _Sockets, problem: str) -> None:

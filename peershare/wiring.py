@@ -208,7 +208,7 @@ class _Wiring:
             self.world.reactor,
             self.settings.classic_udp_port,
             self.dictionary,
-            is_own=self._is_own,
+            is_own=lambda address: self.listening.announces(address),
             is_local=self._is_local,
             on_told=on_told,
             on_expired=self.dictionary_file.touch,
@@ -289,18 +289,16 @@ class _Wiring:
         """A native peer could not be dialled, or ended a session."""
         self.neighbourhood.doubt(peer.address)
 
-    def _hello(self) -> Hello:
-        ports = self.listening.tcp_ports.values()
+    def _hello(self, address: str) -> Hello:
+        """What we say of ourselves to a peer at this address; each link may have another port."""
+        own = self.listening.bind_address(IPv4Address(address))
         return Hello(
             versions=VERSIONS,
             agent=f"peershare/{__version__}",
             peer=self.identity.peer,
             instance=self.identity.instance,
-            port=min(ports, default=0),
+            port=self.listening.tcp_ports.get(own or "", 0),
         )
-
-    def _is_own(self, address: IPv4Address) -> bool:
-        return self.listening.is_own(address)
 
     def _is_local(self, address: IPv4Address) -> bool:
         return self.listening.is_local(address)

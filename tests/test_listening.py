@@ -54,12 +54,17 @@ class FakeDiscovery:
 
     def __init__(self) -> None:
         self.links: list[str] = []
+        self.forgotten: list[str] = []
         self.heard: list[tuple[bytes, str]] = []
 
     def hear(self, datagram: bytes, source: str) -> bool:
         """Something was sent to an own address."""
         self.heard.append((datagram, source))
         return False
+
+    def forget(self, address: str) -> None:
+        """Whoever announced from there is gone."""
+        self.forgotten.append(address)
 
     def use(self, link: Link) -> None:
         """One more."""
@@ -254,6 +259,17 @@ class TakenPortTests(ListeningTestCase):
         self.assertEqual(self.listening.problems, ())
         self.reactor.advance(1.0)
         self.assertTrue(self.reactor.udp_ports[0].sent)
+
+    def test_whose_announcements_they_are(self) -> None:
+        """What comes from our address is the other program's, until the port is ours again."""
+        own = IPv4Address("198.18.0.5")
+        self.assertFalse(self.listening.announces(own))
+        self.assertEqual(self.discovery.forgotten, [])
+        self.reactor.taken.clear()
+        self.refresh()
+        self.assertTrue(self.listening.announces(own))
+        self.assertFalse(self.listening.announces(IPv4Address("198.18.0.6")))
+        self.assertEqual(self.discovery.forgotten, ["198.18.0.5"])
 
     def test_other_links_are_not_concerned(self) -> None:
         """Where 5000 is free it is announced."""

@@ -122,7 +122,7 @@ class RecordedTests(SynchronousTestCase):
             bucket,
             run_now,
             Random(1),
-            lambda: Hello(
+            lambda address: Hello(
                 **{key: hello[key] for key in ("agent", "peer", "instance", "port")}
                 | {"versions": (1,)}
             ),

@@ -235,7 +235,7 @@ class ServingSession:
             self._break_off("version", f"we speak only these versions: {known}")
             return
         self.port = hello.port
-        ours = self._serving.hello()
+        ours = self._serving.hello(self.address)
         self._answers.add(msgspec.structs.replace(ours, versions=(max(common),)))
 
     def _break_off(self, code: str, why: str) -> None:

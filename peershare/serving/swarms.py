@@ -227,13 +227,14 @@ class Serving:
         bucket: TokenBucket,
         workers: Workers,
         random: Random,
-        hello: Callable[[], Hello],
+        hello: Callable[[str], Hello],
         catalogue: OwnCatalogue,
         is_alone: Callable[[str], bool],
         met: Callable[[str, str, int], None],
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`hello()` is ours; `is_alone(content)`: nobody else is known to have it whole.
+        """`hello(address)` is ours for a peer there; `is_alone(content)`: nobody else is known to
+        have it whole.
 
         `met(content, address, port)` is told who wants a content, so that whoever fetches it
         here, too, can turn to them.

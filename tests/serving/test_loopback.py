@@ -77,7 +77,7 @@ class LoopbackTests(TestCase):
             bucket,
             workers,
             Random(1),
-            lambda: OURS,
+            lambda address: OURS,
             FakeCatalogue(),
             lambda _: True,
             lambda content, address, port: None,

@@ -171,7 +171,7 @@ class ServingTestCase(SynchronousTestCase):
             self.bucket,
             self.workers,
             Random(1),
-            lambda: OURS,
+            lambda address: OURS,
             FakeCatalogue(),
             lambda content: self.alone,
             lambda content, address, port: self.met.append((content, address)),

@@ -33,13 +33,15 @@ class SessionPool:
     def __init__(
         self,
         reactor: Any,
-        hello: Callable[[], Hello],
+        hello: Callable[[str], Hello],
         bucket: TokenBucket,
         bind_address: Callable[[IPv4Address], str | None],
         received: Callable[[Endpoint, int], None],
         failed: Callable[[Endpoint, PeerError], None],
     ) -> None:
-        """`bind_address` gives our own address on the link that a peer's address belongs to.
+        """`hello(address)` is what we say of ourselves to a peer there.
+
+        `bind_address` gives our own address on the link that a peer's address belongs to.
 
         `received(peer, count)` is called with raw bytes as they come, `failed(peer, error)` when
         one cannot be dialled or ends a session: who has its address now is not known.
@@ -83,7 +85,7 @@ class SessionPool:
 
     def _dial(self, peer: Endpoint, dial: _Dial) -> None:
         own = self._bind_address(IPv4Address(peer.address))
-        factory = _SessionFactory(self._household, peer, self._hello())
+        factory = _SessionFactory(self._household, peer, self._hello(peer.address))
         dial.connecting = connect(self._reactor, factory, peer.address, peer.port, own)
         dial.connecting.addCallbacks(self._connected, self._failed, (peer,), {}, (peer,), {})
 

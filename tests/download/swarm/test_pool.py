@@ -44,7 +44,7 @@ class PoolTestCase(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def hello(self) -> Hello:
+    def hello(self, address: str) -> Hello:
         self.hellos += 1
         return HELLO
 
