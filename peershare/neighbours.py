@@ -215,11 +215,15 @@ class Neighbours:
         return Heard(record.neighbour, doubtful=doubtful, changed=changed)
 
     def _bye(self, peer: Endpoint, *, proof: bool) -> Heard:
-        """A goodbye counts if it carries our nonce: anybody can say the rest."""
-        if not proof or peer not in self._proven:
-            return Heard(self.get(peer), doubtful=False, changed=False)
+        """A goodbye counts if it carries our nonce: anybody can say the rest.
+
+        That of a stranger, who has proven nothing, is taken at its word.
+        """
+        known = self._proven.get(peer)
+        if known is not None and not proof:
+            return Heard(known.neighbour, doubtful=False, changed=False)
         self._forget(peer)
-        return Heard(None, doubtful=False, changed=True)
+        return Heard(None, doubtful=False, changed=known is not None)
 
     # -- room
 

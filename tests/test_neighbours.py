@@ -183,8 +183,9 @@ class TimeTests(NeighboursTestCase):
         self.assertEqual((self.neighbours.forgotten(), len(self.neighbours)), ((at(A),), 0))
 
     def test_a_goodbye_that_carries_nothing(self) -> None:
-        """Anybody can say it: expiry does its work, and a stranger is not even kept."""
+        """Anybody can say it: expiry does its work.  A stranger is taken at its word."""
         self.prove(A)
+        self.hear(B)
         for echo in ("", "0" * 32, self.nonces.nonce(at(B))):
             self.assertFalse(self.hear(bye=True, echo=echo).changed)
             self.assertFalse(self.hear(B, bye=True, echo=echo).changed)
