@@ -301,6 +301,12 @@ class Library(Service):
                 self._withdraw(file)
         return tuple(result for _, _, result in found)
 
+    def withdraw(self, content_id: str, path: Path) -> None:
+        """The file at this path does not hold this content, which it is offered for."""
+        file = self._shelf.file_at(path)
+        if file is not None and self.content_id(file) == content_id:
+            self._withdraw(file)
+
     def _withdraw(self, file: SharedFile) -> None:
         """Its bytes have changed, its size and time have not: offer it as what it is now.
 

@@ -26,6 +26,7 @@ from peershare.wire.messages import (
     Leave,
     Message,
     Problem,
+    Wrong,
     encode,
 )
 
@@ -46,12 +47,18 @@ class Orders:
         session: Face,
         answer: Callable[..., None],
         uploaded: Callable[[int], None],
+        wake: Callable[[], None],
     ) -> None:
-        """`answer(message, *raw)` is sent; `uploaded(count)`: bytes of blocks that have left."""
+        """`answer(message, *raw)` is sent; `uploaded(count)`: bytes of blocks that have left.
+
+        `wake()`: there is an answer that came to nobody's request.
+        """
         self._serving = serving
         self._session = session
         self._answer = answer
         self._uploaded = uploaded
+        self._wake = wake
+        self._over = False
         self._now: Callable[[], float] = serving.reactor.seconds
         self._queue = BlockQueue()
         self._receivers: dict[str, Receiver] = {}
@@ -140,6 +147,31 @@ class Orders:
                 swarm.declined(receiver, among(receiver.turn, request.blocks))
             self._conclude(receiver)
 
+    def wrong(self, request: Wrong) -> None:
+        """Have what we sent looked at; say so if our file is not what it was."""
+        content = request.content
+        if content not in self._receivers and content not in self._logged:
+            return  # we sent nothing of it
+        handle = self._serving.library.find_content(content)
+        if handle is not None:
+            check_blocks(request.blocks, handle.manifest.block_count)
+
+        def withdrawn() -> None:
+            if self._over:
+                return
+            receiver = self._receivers.get(content)
+            if receiver is not None:
+                self._queue.drop(receiver)
+                receiver.failure = "failed changed: a block of it is wrong"
+                receiver.found_at = float("-inf")
+                self._part(receiver)
+                self._conclude(receiver)
+            self._refuse("changed", "our file is not what it was", content)
+            self._wake()
+
+        for first, _ in request.blocks[:1]:
+            self._serving.wrong.report(self._session.address, content, first, withdrawn)
+
     # -- what goes out
 
     def ship(self) -> Shipment | None:
@@ -182,6 +214,7 @@ class Orders:
 
     def end(self, under_way: int, result: str) -> None:
         """The session is over; `result` is for what was not finished, of which so much left."""
+        self._over = True
         self.rest()
         self._uploaded(under_way)
         for receiver in tuple(self._receivers.values()):

@@ -35,6 +35,7 @@ from peershare.wire.messages import (
     Problem,
     Request,
     Unknown,
+    Wrong,
     decode_request,
 )
 
@@ -69,7 +70,7 @@ class ServingSession:
         self._decoder = FrameDecoder(self._lines.append, lambda _: None)
         self._answers = Answers()
         self._news: dict[Receiver, None] = {}
-        self._orders = Orders(serving, self, self._answers.add, self._uploaded)
+        self._orders = Orders(serving, self, self._answers.add, self._uploaded, self._wake)
         self._outgoing = Outgoing(
             reactor,
             connection.transport,
@@ -205,6 +206,8 @@ class ServingSession:
             self._orders.get_blocks(request)
         elif isinstance(request, Cancel):
             self._orders.cancel(request)
+        elif isinstance(request, Wrong):
+            self._orders.wrong(request)
         elif isinstance(request, Join):
             self._orders.join(request)
         elif isinstance(request, Leave):
@@ -251,6 +254,10 @@ class ServingSession:
     def news(self, receiver: Receiver) -> None:
         """Face: there is something to tell."""
         self._news[receiver] = None
+        self._wake()
+
+    def _wake(self) -> None:
+        """There is something to send."""
         if not self._handling:
             self._outgoing.wake()
 

@@ -21,6 +21,7 @@ from peershare.library.opened import OpenContents
 from peershare.serving.receiver import Face, Receiver
 from peershare.serving.steering import Steering
 from peershare.serving.warming import Warmer
+from peershare.serving.wrong import WrongBlocks
 from peershare.throttle import TimeShares, TokenBucket
 from peershare.timers import Alarm, Periodic
 from peershare.wire.catalogue import CatalogueAnswer
@@ -247,6 +248,7 @@ class Serving:
         self.catalogue = catalogue
         self.warmer = Warmer(workers)
         self.contents = OpenContents()
+        self.wrong = WrongBlocks(reactor, library, workers)
         self.cpu = cpu
         self.shares = TimeShares(SHARE_OF_TIME, BURST_SECONDS, TOGETHER)
         self._random = random

@@ -19,7 +19,9 @@ from peershare.content.names import display
 from peershare.errors import PeerError, Reason
 from peershare.wire.framing import MAX_MESSAGE_BYTES
 
-VERSIONS = (1,)
+# Version 2 knows `wrong` besides.
+VERSIONS = (1, 2)
+VERSION_OF_WRONG = 2
 # More runs of blocks than this are told in several messages.
 MAX_RUNS = 512
 # So many blocks has the largest content; no message names more, repeated ones included.
@@ -109,6 +111,13 @@ class Cancel(BlockMessage, frozen=True, kw_only=True, tag="cancel"):
     """Do not send these blocks, if they are not on their way yet; there is no answer."""
 
 
+class Wrong(BlockMessage, frozen=True, kw_only=True, tag="wrong"):
+    """These blocks that you sent do not hash to what they should (from version 2 on).
+
+    If that is so with the file of theirs, the answer is `error` (`changed`) of the whole content.
+    """
+
+
 # -- answers
 
 
@@ -189,7 +198,7 @@ class Problem(Message, frozen=True, kw_only=True, tag="error"):
         _check_runs(self.blocks)
 
 
-Request: TypeAlias = Hello | GetCatalogue | Join | Leave | GetBlocks | Cancel
+Request: TypeAlias = Hello | GetCatalogue | Join | Leave | GetBlocks | Cancel | Wrong
 Answer: TypeAlias = Hello | Catalogue | Content | Block | Have | Grant | Open | Problem
 
 
@@ -207,7 +216,7 @@ _encode = msgspec.json.Encoder().encode
 _requests = msgspec.json.Decoder(Request)
 _answers = msgspec.json.Decoder(Answer)
 _types = msgspec.json.Decoder(Unknown)
-_REQUEST_TYPES = {"hello", "get_catalogue", "join", "leave", "get_blocks", "cancel"}
+_REQUEST_TYPES = {"hello", "get_catalogue", "join", "leave", "get_blocks", "cancel", "wrong"}
 _ANSWER_TYPES = {"hello", "catalogue", "content", "block", "have", "grant", "open", "error"}
 
 

@@ -411,6 +411,26 @@ class UnseenChangeTests(ContentsTestCase):
         self.settle()
         self.assertEqual(self.catalogue(), [entry("bee.mp4", self.OTHER)])
 
+    def test_a_receiver_found_it(self) -> None:
+        """Not even the inode's time says so: the file is hashed before it is offered again."""
+        path = self.file("forest.png")
+        self.start()
+        content = manifest_of(DATA).content_id
+        self.library.withdraw(manifest_of(b"other").content_id, path)
+        self.library.withdraw(content, self.state / "forest.png")
+        self.assertEqual(self.library.problems, ())
+        with path.open("r+b") as file:
+            file.write(self.OTHER)
+        status = path.stat()
+        handle = self.library.find_content(content)
+        assert handle is not None and handle.identity is not None
+        os.utime(path, ns=(status.st_atime_ns, handle.identity.mtime_ns))
+        self.library.withdraw(content, path)
+        self.assertIsNone(self.library.find_content(content))
+        self.assertEqual(len(self.library.problems), 1)
+        self.settle()
+        self.assertEqual(self.catalogue(), [entry("forest.png", self.OTHER)])
+
     def test_our_own_link(self) -> None:
         """It changes the inode's time, and we know that the bytes are the same."""
         path = self.file("forest.png")

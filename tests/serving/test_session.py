@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 from twisted.internet import error
@@ -9,10 +10,12 @@ from twisted.internet import error
 from peershare.content.blocks import BlockSet
 from peershare.content.manifest import Manifest
 from peershare.library.entries import ContentHandle
+from peershare.serving import wrong
 from peershare.serving.orders import MAX_JOINS
 from peershare.serving.queue import MAX_QUEUED_BLOCKS
 from peershare.serving.session import IDLE_SECONDS, MAX_UNKNOWN, SLICE_SECONDS, STALLED_SECONDS
 from peershare.serving.swarms import BURST_SECONDS, SHARE_OF_TIME, TOGETHER
+from peershare.serving.wrong import BURST, EACH_SECONDS
 from peershare.uploader import LINGER_SECONDS, REQUEST_SECONDS
 from peershare.wire.messages import (
     Block,
@@ -26,6 +29,7 @@ from peershare.wire.messages import (
     Join,
     Leave,
     Problem,
+    Wrong,
     encode,
 )
 from tests.serving.world import BLOCK, OURS, A, B, C, Client, FakeCatalogue, ServingTestCase, line
@@ -46,6 +50,78 @@ class SessionTestCase(ServingTestCase):
         self.assertEqual(client.messages[-1].code, "bad-message")
         self.assert_ended(client)
         self.assertEqual(self.factory.refusals.counts["native request: bad-message"], 1)
+
+
+class WrongTests(SessionTestCase):
+    """A receiver says that a block is wrong."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.handle, data = self.large(3)
+        self.client = self.joined(self.handle).send(self.asks(self.handle, 1))
+        self.client.clear()
+        self.wrong = Wrong(content=self.handle.id, blocks=((1, 1),))
+        self.other = data[: BLOCK + 7] + b"?" + data[BLOCK + 8 :]
+
+    def change(self) -> None:
+        """Other bytes, of the same size and time."""
+        status = self.handle.path.stat()
+        self.handle.path.write_bytes(self.other)
+        os.utime(self.handle.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def looks(self, client: Client, count: int) -> int:
+        """How often the file is read for so many reports."""
+        looked: list[object] = []
+        real = wrong._digest
+        self.patch(wrong, "_digest", lambda *them: looked.append(them) or real(*them))
+        client.send(*[self.wrong] * count)
+        return len(looked)
+
+    def test_it_is(self) -> None:
+        """Then the file is withdrawn, and that is the answer, whoever has left it meanwhile."""
+        for client in (self.client, self.joined(self.handle, B).send(self.asks(self.handle, 1))):
+            client.clear()
+            self.library.contents[self.handle.id] = self.handle
+            self.change()
+            client.send(self.wrong, Leave(content=self.handle.id))
+            (problem,) = client.messages
+            self.assertEqual((problem.code, problem.content), ("changed", self.handle.id))
+            self.assertEqual((problem.blocks, self.library.contents), ((), {}))
+
+    def test_it_is_not(self) -> None:
+        """A liar costs the reading of a block, and nothing is withdrawn or answered."""
+        self.assertEqual(self.client.send(self.wrong).messages, [])
+        self.assertIn(self.handle.id, self.library.contents)
+
+    def test_withdrawn_already(self) -> None:
+        """It was found here at the same time."""
+        del self.library.contents[self.handle.id]
+        self.assertEqual([m.code for m in self.client.send(self.wrong).messages], ["changed"])
+
+    def test_a_file_that_is_another_one(self) -> None:
+        """It is what scans find; so they do."""
+        self.handle.path.write_bytes(b"short")
+        self.client.send(self.wrong)
+        self.assertEqual(self.library.rescans, 1)
+
+    def test_so_many_and_no_more(self) -> None:
+        """Of an address, on however many sessions; others have their own."""
+        other = self.joined(self.handle, B).send(self.asks(self.handle, 1))
+        self.assertEqual(self.looks(self.client, 100), BURST)
+        self.assertEqual(self.looks(other, 1), 1)
+        self.reactor.advance(EACH_SECONDS)
+        self.assertEqual(self.looks(self.client, 100), 1)
+
+    def test_what_was_never_sent(self) -> None:
+        """Whoever got nothing has nothing to complain of."""
+        stranger = self.greeted(C)
+        self.change()
+        self.assertEqual(self.looks(stranger, 3), 0)
+        self.assertIn(self.handle.id, self.library.contents)
+
+    def test_blocks_that_cannot_be(self) -> None:
+        """That is no message."""
+        self.assert_bad(self.client.send(Wrong(content=self.handle.id, blocks=((3, 1),))))
 
 
 class HelloTests(SessionTestCase):
@@ -73,7 +149,7 @@ class HelloTests(SessionTestCase):
 
     def test_no_common_version(self) -> None:
         """It is told which there are, and the stream ends."""
-        client = self.open().send(Hello(versions=(2, 9)), GetCatalogue())
+        client = self.open().send(Hello(versions=(0, 9)), GetCatalogue())
         (problem,) = client.messages
         self.assertEqual(problem.code, "version")
         self.assert_ended(client)

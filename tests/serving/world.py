@@ -58,6 +58,9 @@ class FakeLibrary:
     def on_blocks(self, callback: Callable[[str, Sequence[int]], None]) -> None:
         self._on_blocks.append(callback)
 
+    def withdraw(self, content_id: str, path: Path) -> None:
+        assert self.contents.pop(content_id).path == path
+
     def rescan(self) -> None:
         self.rescans += 1
 

@@ -33,6 +33,7 @@ from peershare.wire.messages import (
     Message,
     Open,
     Problem,
+    Wrong,
     encode,
 )
 
@@ -231,6 +232,7 @@ def examples() -> tuple[list[Message], list[Message]]:
         Leave(content=content),
         GetBlocks(content=content, blocks=((1, 2), (0, 1))),
         Cancel(content=content, blocks=((2, 1),)),
+        Wrong(content=content, blocks=((1, 1),)),
     ]
     answers: list[Message] = [
         hello,

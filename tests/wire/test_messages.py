@@ -30,6 +30,7 @@ from peershare.wire.messages import (
     Open,
     Problem,
     Unknown,
+    Wrong,
     decode_answer,
     decode_request,
     encode,
@@ -44,6 +45,7 @@ REQUESTS: tuple[Message, ...] = (
     Leave(content=ID),
     GetBlocks(content=ID, blocks=((5, 2), (0, 1))),
     Cancel(content=ID, blocks=((MAX_BLOCKS - 1, 1),)),
+    Wrong(content=ID, blocks=((7, 1),)),
 )
 ANSWERS: tuple[Message, ...] = (
     REQUESTS[0],

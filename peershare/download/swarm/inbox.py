@@ -213,6 +213,8 @@ class Inbox:
 
     def _problem_came(self, told: Problem) -> None:
         if told.content:
+            if told.code == "changed" and not told.blocks:
+                self._session.withdrew(told.content)
             listener = self.asked.problem_came(told)
             if listener is not None:
                 listener.refused(self._session, told)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from twisted.python.failure import Failure
@@ -38,6 +39,9 @@ class Owner(Protocol):
 
     def lost(self, peer: Endpoint, error: PeerError) -> None:
         """A session is over for this content."""
+
+    def withdrew(self, peer: Endpoint) -> None:
+        """Its bytes were wrong, which it did not know: it offers them no more."""
 
     def gave(self, peer: Endpoint, length: int) -> None:
         """The only block of this content came, and is right."""
@@ -193,7 +197,8 @@ class Members:
         data, peer = bytes(single.data), member.session.endpoint
         manifest = manifest_of_one(data, self._content)
         if manifest is None:
-            self.charge(peer, PeerError(Reason.WRONG_BYTES, "gave bytes of something else"))
+            error = PeerError(Reason.WRONG_BYTES, "gave bytes of something else")
+            self.charge_wrong(peer, 0, error)
         elif self.manifest is None:
             self.manifest = manifest
             member.told = True
@@ -224,6 +229,14 @@ class Members:
         if self._fetching is not None:
             self._fetching.left(session.endpoint)
         self._owner.lost(session.endpoint, error)
+
+    def charge_wrong(self, peer: Endpoint, index: int, error: PeerError) -> None:
+        """What it gave for a block is wrong: tell it, and take nothing more of it."""
+        member = self._members.get(peer)
+        if member is not None:
+            withdrew = partial(self._owner.withdrew, peer)
+            member.session.report_wrong(self._content, index, withdrew)
+            self.charge(peer, error)
 
     def charge(self, peer: Endpoint, error: PeerError) -> None:
         """What it gave is wrong: take nothing more of it."""

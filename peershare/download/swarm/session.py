@@ -26,6 +26,7 @@ from peershare.timers import Alarm
 from peershare.wire.beacon import Endpoint
 from peershare.wire.messages import (
     MAX_RUNS,
+    VERSION_OF_WRONG,
     Cancel,
     Catalogue,
     GetBlocks,
@@ -35,11 +36,14 @@ from peershare.wire.messages import (
     Leave,
     Message,
     Run,
+    Wrong,
     encode,
 )
 
 STALLED_SECONDS = 15.0
 CHECK_SECONDS = 1.0
+# Who is told of a wrong block is believed to be honest if it withdraws the content so soon.
+WITHDRAWAL_SECONDS = 10.0
 # A peer that takes nothing more would keep a connection from closing for ever.
 CLOSE_SECONDS = 5.0
 
@@ -74,6 +78,7 @@ class PeerSession(Protocol):
         self._intake = Intake(household.reactor, household.bucket, self._inbox, self._fail)
         self._pace = Pace(household.reactor.seconds(), STALLED_SECONDS)
         self._watch = Alarm(household.reactor)
+        self._reported: dict[str, tuple[float, Callable[[], None]]] = {}
 
     @property
     def hello(self) -> Hello | None:
@@ -130,6 +135,23 @@ class PeerSession(Protocol):
     def decline(self, content: str, blocks: Sequence[int]) -> None:
         """These were granted, and will not be asked for: others may have them."""
         self._ask_for(Cancel, content, blocks)
+
+    def report_wrong(self, content: str, block: int, withdrew: Callable[[], None]) -> None:
+        """Say that a block that it sent is wrong, to a peer that knows such a message.
+
+        `withdrew` is called if it withdraws the content within `WITHDRAWAL_SECONDS`.
+        """
+        hello = self.hello
+        if hello is None or hello.versions[0] < VERSION_OF_WRONG or len(self._reported) >= MAX_RUNS:
+            return
+        self._reported[content] = (self._reactor.seconds() + WITHDRAWAL_SECONDS, withdrew)
+        self._ask(Wrong(content=content, blocks=((block, 1),)))
+
+    def withdrew(self, content: str) -> None:
+        """The peer says that its content is not what it was."""
+        until, withdrew = self._reported.pop(content, (0.0, None))
+        if withdrew is not None and self._reactor.seconds() <= until:
+            withdrew()
 
     def get_catalogue(self, known: str, sink: CatalogueSink) -> Deferred[Catalogue]:
         """Ask what the peer has; `known` is the digest of its catalogue that we have, or "".

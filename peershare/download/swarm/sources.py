@@ -35,6 +35,7 @@ class _Standing:
 
     failures: int = 0  # in a row
     blamed: int = 0  # wrong bytes; never forgiven while there are others
+    excused: bool = False
     until: float = 0.0
     why: str = ""
 
@@ -129,6 +130,13 @@ class Sources:
         standing.why = str(error)
         self._failed(peer, error)
         self.refresh()
+
+    def excuse(self, peer: Endpoint) -> None:
+        """It withdrew what it gave wrong bytes of: that is forgiven to each address once."""
+        standing = self._standing.get(Endpoint(peer.address))
+        if standing is not None and standing.blamed and not standing.excused:
+            standing.excused = True
+            standing.blamed -= 1
 
     def gave(self, peer: Endpoint) -> None:
         """It gave something that was right."""

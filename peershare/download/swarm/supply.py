@@ -139,7 +139,7 @@ class Supply:
     def gave_wrong(self, peer: Endpoint, index: int) -> None:
         """What this peer gave for a block is something else."""
         error = PeerError(Reason.WRONG_BYTES, f"gave wrong bytes for block {index}")
-        self._members.charge(peer, error)
+        self._members.charge_wrong(peer, index, error)
 
     # -- what members and sources say
 
@@ -161,6 +161,10 @@ class Supply:
             if len(self._met) < _MOST_MET:
                 self._met[place] = None
         self._sources.refresh()
+
+    def withdrew(self, peer: Endpoint) -> None:
+        """Members: it did not know that its bytes were wrong, and offers them no more."""
+        self._sources.excuse(peer)
 
     def lost(self, peer: Endpoint, error: PeerError) -> None:
         """Members: a session is over for this content."""

@@ -64,6 +64,7 @@ class NotingSession:
         self.joined: list[tuple[str, bool, Any]] = []
         self.attached: list[tuple[str, int]] = []
         self.left: list[str] = []
+        self.reported: list[tuple[int, Any]] = []
 
     def join(self, identifier: str, listener: Any, *, manifest: bool, have: Any = ()) -> None:
         self.joined.append((identifier, manifest, have))
@@ -79,6 +80,9 @@ class NotingSession:
 
     def cancel(self, identifier: str, blocks: Sequence[int]) -> None:
         self.cancelled += blocks
+
+    def report_wrong(self, identifier: str, index: int, withdrew: Any) -> None:
+        self.reported.append((index, withdrew))
 
     def decline(self, identifier: str, blocks: Sequence[int]) -> None:
         self.declined += blocks

@@ -33,6 +33,9 @@ class NotingOwner:
     def lost(self, peer: Endpoint, error: PeerError) -> None:
         self.events.append(("lost", peer, error.reason))
 
+    def withdrew(self, peer: Endpoint) -> None:
+        self.events.append(("withdrew", peer))
+
     def gave(self, peer: Endpoint, length: int) -> None:
         self.events.append(("gave", peer, length))
 
@@ -184,7 +187,10 @@ class OneBlockTests(SynchronousTestCase):
         )
 
     def test_wrong_bytes(self) -> None:
-        """Bytes of something else are charged."""
+        """Bytes of something else are charged, and the peer is told so: it may not know."""
         session = self.give(b"?" * len(self.data))
         self.assertEqual(self.owner.events, [("lost", A, Reason.WRONG_BYTES)])
+        ((index, withdrew),) = session.reported
+        withdrew()
+        self.assertEqual((index, self.owner.events[1:]), (0, [("withdrew", A)]))
         self.assertEqual(session.left, [self.manifest.content_id])

@@ -8,7 +8,7 @@ from twisted.internet import error
 
 from peershare.content.blocks import BlockSet
 from peershare.download.swarm import asked as asked_module
-from peershare.download.swarm.session import STALLED_SECONDS
+from peershare.download.swarm.session import STALLED_SECONDS, WITHDRAWAL_SECONDS
 from peershare.errors import PeerError, Reason, StorageError
 from peershare.wire.messages import (
     Block,
@@ -24,6 +24,7 @@ from peershare.wire.messages import (
     Leave,
     Open,
     Problem,
+    Wrong,
     encode,
 )
 from tests.download.swarm.talk import (
@@ -58,7 +59,7 @@ class GreetingTests(TalkTestCase):
 
     def test_another_version(self) -> None:
         """The peer has to pick one, and one that we speak."""
-        for versions in ((2,), (1, 2)):
+        for versions in ((9,), (1, 2)):
             with self.subTest(versions=versions):
                 self.setUp()
                 listener = self.join()
@@ -845,3 +846,50 @@ class LimitTests(TalkTestCase):
     def test_reads_are_small(self) -> None:
         """One read takes no more than a twentieth of a second's bytes (but 2 KiB at least)."""
         self.assertEqual(self.transport.bufferSize, 2_048)
+
+
+class WrongTests(TalkTestCase):
+    """A block was wrong: a peer that knows that message is told so, and may withdraw it."""
+
+    greet = False
+
+    def begin(self, version: int) -> list[str]:
+        self.give(Hello(versions=(version,), peer="ab"))
+        self.joined()
+        withdrew: list[str] = []
+        self.session.report_wrong(ID, 1, lambda: withdrew.append("withdrew"))
+        self.session.leave(ID)
+        return withdrew
+
+    def withdraw(self) -> None:
+        self.give(Problem(code="changed", message="it changed", content=ID))
+
+    def test_told_and_withdrawn(self) -> None:
+        """Once: what is said again says nothing more."""
+        withdrew = self.begin(2)
+        self.assertEqual(self.asked()[0], Wrong(content=ID, blocks=((1, 1),)))
+        self.assertEqual(withdrew, [])
+        self.withdraw()
+        self.withdraw()
+        self.assertEqual((withdrew, self.session.over), (["withdrew"], None))
+
+    def test_the_version_before(self) -> None:
+        """It would not know what that is."""
+        withdrew = self.begin(1)
+        self.assertEqual(self.asked(), [Leave(content=ID)])
+        self.withdraw()
+        self.assertEqual(withdrew, [])
+
+    def test_too_late(self) -> None:
+        """An honest peer has looked before."""
+        withdrew = self.begin(2)
+        self.reactor.advance(WITHDRAWAL_SECONDS + 0.1)
+        self.withdraw()
+        self.assertEqual(withdrew, [])
+
+    def test_another_answer(self) -> None:
+        """To be busy, or to lack a block, is no withdrawal."""
+        withdrew = self.begin(2)
+        self.give(Problem(code="busy", message="later", content=ID))
+        self.give(Problem(code="changed", message="a block", content=ID, blocks=((1, 1),)))
+        self.assertEqual(withdrew, [])

@@ -115,6 +115,25 @@ class SourcesTests(SynchronousTestCase):
         self.reactor.advance(2 * FIRST_BLAME_SECONDS - 0.1)
         self.assertEqual(len(self.pool.dialled), 2)
 
+    def test_who_withdraws_is_excused_once(self) -> None:
+        """Its disk failed, perhaps; who is wrong again is a liar, whatever he says."""
+        self.there = [A, B]
+        self.sources.start()
+        self.pool.accept(A)
+        self.pool.accept(B)
+        self.sources.fail(A, an_error(), blame=True)
+        self.sources.excuse(A)
+        self.reactor.advance(FIRST_BLAME_SECONDS + 0.1)
+        self.sources.refresh()
+        self.assertEqual(self.pool.dialled, [A, B, A])
+        self.pool.accept(A)
+        self.sources.fail(A, an_error(), blame=True)
+        self.sources.excuse(A)
+        self.sources.excuse(Endpoint(A.address, 5010, "cc"))  # nor by another port
+        self.reactor.advance(1_000)
+        self.sources.refresh()
+        self.assertEqual(self.pool.dialled, [A, B, A])
+
     def test_a_lone_peer_among_others_who_have_nothing(self) -> None:
         """Sessions with those who lack the same do not keep it away for ever."""
         self.there = [A, B]
