@@ -18,7 +18,7 @@ from peershare.throttle import RateLimiter
 
 # Lines a second: of one source, of all.
 _RATE, _BURST = 0.2, 40.0
-_GLOBAL_RATE, _GLOBAL_BURST = 2.0, 80.0
+_GLOBAL_RATE, _GLOBAL_BURST = 0.5, 80.0
 
 
 class Refusals:
