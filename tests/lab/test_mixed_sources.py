@@ -40,7 +40,8 @@ class SecondSourceTests(LabTestCase):
         one.wait_to_know(other.address, "forest")
         watcher = self.classic(4)
         watcher.listen()
-        download = one.get("forest")
+        # without the extension these are two names, which may be two files
+        download = one.get("forest.png")
         self.meanwhile(download, lambda: one.address in watcher.known("forest_1"))
         host.lose(uploader)
         self.finished(one, download, host.address, other.address)
