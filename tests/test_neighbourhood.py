@@ -89,9 +89,12 @@ class FindingTests(LanTestCase):
         self.assertLessEqual(max(len(datagram) for *_, datagram in sent), MAX_BEACON_BYTES)
 
     def test_goodbye(self) -> None:
-        """A peer that stops is forgotten at once, with all it has."""
+        """A peer that stops is forgotten at once, with all it has; its address is told."""
         one, two, three = self.crowd(3)
+        left: list[str] = []
+        one.hood.on_left(left.append)
         self.lan.stop(three)
+        self.assertEqual(left, [three.address])
         self.assertEqual(one.proven(), {two.address})
         self.lan.run(0.2, 0.1)
         self.assertEqual(one.knows("forest.png"), [("forest.png", 1)])

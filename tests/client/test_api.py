@@ -125,6 +125,13 @@ class CallsTests(ServiceTestCase):
         await self.client.verify(None)
         self.assertEqual(self.node.asked, [("verify", "forest.png"), ("verify", None)])
 
+    async def test_what_is_meant(self) -> None:
+        """Whose, and by which protocol; what no address is, is refused."""
+        await self.client.start("forest", None, source="198.18.0.2", classic=True)
+        self.assertEqual(self.node.asked, [("start", "forest", None, "classic", "198.18.0.2")])
+        with self.assertRaises(RefusedError):
+            await self.client.start("forest", None, source="somebody")
+
     async def test_sequential(self) -> None:
         """The order of the bytes is a wish of its own."""
         await self.client.start("forest", None, sequential=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -17,7 +18,7 @@ from peershare.errors import (
 )
 from peershare.status import ChunkState, ChunkStatus, DownloadState, Notice, NoticeKind
 from tests.client.doubles import ClientTestCase, until
-from tests.control.fake_node import NOTHING_YET, FakeNode, a_choice
+from tests.control.fake_node import NOTHING_YET, FakeNode, a_choice, a_classic_choice
 
 DONE = DownloadState.DONE
 DOWNLOADING = DownloadState.DOWNLOADING
@@ -168,6 +169,50 @@ class FollowerTests(ClientTestCase):
         self.node.change("1", state=DONE, path="/share/forest.png", verified=True)
         outcome = await got
         self.assertEqual((outcome.name, outcome.verified), ("forest", True))
+
+    async def test_the_classic_one_of_several(self) -> None:
+        """It has no id: it is asked for by its very name, as the classic one."""
+        both = (a_choice(1), a_classic_choice("forest", "198.18.0.2"))
+        self.node.refusals["FOREST"] = AmbiguousContentError("FOREST fits 2 contents", both)
+
+        async def choose(name: str, candidates: object) -> object:
+            return both[1]
+
+        self.follower = self.another_follower(choose)
+        got = await self.begin("FOREST")
+        await until(lambda: self.report.told)
+        self.assertEqual(self.node.asked, [("start", "forest", None, "classic")])
+        self.node.change("1", state=DONE, path="/share/forest")
+        self.assertFalse((await got).verified)
+
+    async def test_commands(self) -> None:
+        """Where nobody can be asked, there is a command for each."""
+        both = (a_choice(1), a_classic_choice("forest", "198.18.0.2"))
+        self.node.refusals["forest"] = AmbiguousContentError("forest fits 2 contents", both)
+        outcome = await (await self.begin())
+        self.assertEqual(
+            outcome.commands,
+            (f"peershare get {both[0].id}", "peershare get forest --classic"),
+        )
+
+    async def test_a_download_that_waits_for_another(self) -> None:
+        """It is not given up while that one goes on, of which nothing else is told."""
+        self.limits.give_up = 0.3
+        got = await self.begin()
+        waiting = {"state": DownloadState.WAITING, "content": a_choice(1).id, "idle_seconds": 1.0}
+        asked: list[str] = []
+        shown = self.node.download
+
+        def download(identifier: str) -> object:
+            asked.append(identifier)
+            idle = 0.0 if len(asked) < 3 else 1.0
+            return msgspec.structs.replace(shown(identifier), idle_seconds=idle)
+
+        self.patch(self.node, "download", download)
+        self.node.change("1", **waiting)
+        outcome = await got
+        self.assertIn("given up", outcome.message)
+        self.assertGreaterEqual(len(asked), 3)
 
     async def test_none_of_several(self) -> None:
         """Who wants none of them gets none."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from peershare.content.manifest import manifest_of
 from peershare.download.choosing import CATALOGUE_GRACE_SECONDS
 from peershare.errors import AmbiguousContentError, UnknownContentError
-from peershare.status import DownloadState
+from peershare.status import DownloadState, NoticeKind
 from peershare.wire.beacon import Endpoint
 from peershare.wire.catalogue import CatalogueEntry
 from tests.download.world import CONTENT, A, B, C, DownloadTestCase
@@ -295,6 +295,50 @@ class CompleteTests(ChoosingTestCase):
         """That is the name of the file which is here."""
         self.tell_natively(A, ("FOREST.png", ID, CONTENT))
         self.assertEqual(self.wish("FOREST.png").path, str(self.path))
+
+
+class SecondTests(ChoosingTestCase):
+    """A second wish for what is on its way."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.elsewhere = self.state.parent / "elsewhere"
+        self.tell_natively(A, ("forest.png", ID, CONTENT))
+        self.first = self.wish("forest.png")
+
+    def test_into_another_folder(self) -> None:
+        """It waits and says for what; it stands still no longer than the first one does."""
+        second = self.wish("forest", self.elsewhere)
+        self.assertNotEqual(second.id, self.first.id)
+        self.assertEqual(second.state, DownloadState.WAITING)
+        self.assertIn(str(self.share), second.problem)
+        self.assertIn(second.problem, self.notices(NoticeKind.INFO)[-1])
+        self.reactor.advance(400)
+        self.downloader._roster.find(self.first.id).download._came(A, 1)
+        self.assertLess(self.downloader.shown(second.id).idle_seconds, 1)
+
+    def test_when_the_first_one_is_stopped(self) -> None:
+        """Then it goes on by itself; the first one, wanted again, waits for it."""
+        second = self.wish("forest.png", self.elsewhere)
+        self.downloader.stop(self.first.id)
+        self.assertEqual(self.downloader.shown(second.id).state, DownloadState.SEARCHING)
+        again = self.wish("FOREST.png")
+        self.assertEqual((again.id, again.state), (self.first.id, DownloadState.WAITING))
+        self.assertIn(str(self.elsewhere), again.problem)
+
+    def test_when_the_first_one_is_paused(self) -> None:
+        """So it is then."""
+        second = self.wish("forest.png", self.elsewhere)
+        self.downloader.pause(self.first.id)
+        self.assertEqual(self.downloader.shown(second.id).state, DownloadState.SEARCHING)
+
+    def test_under_another_name(self) -> None:
+        """The same bytes by another name are a file of their own, while they are on the way too."""
+        self.tell_natively(B, ("tree.png", ID, CONTENT))
+        second = self.wish("tree.png")
+        self.assertEqual((second.name, second.state), ("tree.png", DownloadState.WAITING))
+        self.assertEqual(self.wish("tree").id, second.id)
+        self.assertEqual(self.wish("forest").id, self.first.id)
 
 
 class ConvertingTests(ChoosingTestCase):
