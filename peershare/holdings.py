@@ -167,6 +167,11 @@ class Holdings(Stock):
                 continue
             turns.append(walk)
 
+    @property
+    def content_count(self) -> int:
+        """How many contents there are; those that are about to be forgotten count, too."""
+        return self._shelves.contents
+
     def counting(self, pattern: str) -> Generator[None, None, int]:
         """How many contents have a name that fits, counted step by step."""
         fits = fitting(pattern)

@@ -41,7 +41,7 @@ MAX_LISTS = 4
 # So many own files, or names of classic peers, in a step.
 _STEP_NAMES = 100
 # So long the processor works on lists in one turn of the reactor.
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.015
 # A list that took long is good enough for as many times that, up to a second.
 _LONG_SECONDS, _TIMES_GOOD, _LONGEST_GOOD_SECONDS = 0.02, 10.0, 1.0
 
@@ -213,8 +213,10 @@ class ContentsList:
                     break
             yield
         total = len(found)
-        if total == MOST_CONTENTS:
-            total = max(total, (yield from holdings.counting(pattern or "*")))
+        if total == MOST_CONTENTS and pattern.strip("*"):
+            total = max(total, (yield from holdings.counting(pattern)))
+        elif total == MOST_CONTENTS:
+            total = max(total, holdings.content_count)
         self._natives.put(made_of, pattern, (tuple(found), total))
         return tuple(found), total
 

@@ -79,6 +79,7 @@ class Shelves:
         self._ids: list[dict[int, Item | _Alike]] = [{} for _ in range(_TABLES)]
         self._names: list[dict[int, Item | dict[Item, None]]] = [{} for _ in range(_TABLES)]
         self.cost = 0
+        self.contents = 0  # ids
 
     def hold(
         self, entry: CatalogueEntry, slot: int, now: float, alike: dict[int, int]
@@ -105,6 +106,7 @@ class Shelves:
         table = self._ids[prefix % _TABLES]
         place = table.get(prefix)
         if place is None:
+            self.contents += 1
             table[prefix] = item
             return item
         if not isinstance(place, dict):
@@ -113,6 +115,7 @@ class Shelves:
             place = table[prefix] = {place.id: place}
         inner = place.get(item.id)
         if inner is None:
+            self.contents += 1
             place[item.id] = item
             return item
         if not isinstance(inner, dict):
@@ -156,6 +159,8 @@ class Shelves:
         inner = place[item.id] if isinstance(place, dict) else None
         if isinstance(inner, dict):
             del inner[_key(item)]
+        if not isinstance(inner, dict) or not inner:
+            self.contents -= 1
         if isinstance(place, dict) and (not isinstance(inner, dict) or not inner):
             del place[item.id]
         if not isinstance(place, dict) or not place:

@@ -409,6 +409,18 @@ class BoundsTests(HoldingsTestCase):
         gc.collect()
         self.assertLess(len(gc.get_objects()) - before, 1_000)
 
+    def test_contents_are_counted(self) -> None:
+        """Each id once, under however many names, until nobody has it any more."""
+        self.give(A, entry("one", 1), entry("eins", 1), entry("two", 2))
+        self.give(B, entry("uno", 1), entry("three", 3))
+        self.assertEqual(self.holdings.content_count, 3)
+        self.holdings.detach(at(A))
+        sweep(self.holdings)
+        self.assertEqual(self.holdings.content_count, 2)
+        self.holdings.detach(at(B))
+        sweep(self.holdings)
+        self.assertEqual(self.holdings.content_count, 0)
+
     def kept(self, *addresses: str) -> list[int]:
         """How many entries are kept of each."""
         return [len(self.holdings.names_of(at(address), 1_000_000)) for address in addresses]

@@ -173,7 +173,7 @@ def file_name_problem(name: str) -> str | None:
         return "it begins with a dot"
     if name.endswith(".") or name[-1].isspace():
         return "it ends with a dot or a space"
-    for character in name:
+    for character in dict.fromkeys(name):  # each once: names by others are judged by the million
         if character in _FORBIDDEN_CHARACTERS:
             return f"it holds the character {character}"
         if _is_unfit(character):
