@@ -42,6 +42,8 @@ MAX_LISTS = 4
 _STEP_NAMES = 100
 # So long the processor works on lists in one turn of the reactor.
 SLICE_SECONDS = 0.015
+# So long names of native peers are looked for; what was not looked at counts as not listed.
+LONGEST_SEARCH_SECONDS = 2.0
 # A list that took long is good enough for as many times that, up to a second.
 _LONG_SECONDS, _TIMES_GOOD, _LONGEST_GOOD_SECONDS = 0.02, 10.0, 1.0
 
@@ -212,10 +214,13 @@ class ContentsList:
                 if len(found) == MOST_CONTENTS:
                     break
             yield
+            if self._work[0].cost > LONGEST_SEARCH_SECONDS:
+                break  # whoever has few has been looked at whole
         total = len(found)
-        if total == MOST_CONTENTS and pattern.strip("*"):
+        cut = self._work[0].cost > LONGEST_SEARCH_SECONDS
+        if total == MOST_CONTENTS and pattern.strip("*") and not cut:
             total = max(total, (yield from holdings.counting(pattern)))
-        elif total == MOST_CONTENTS:
+        elif total == MOST_CONTENTS or cut:
             total = max(total, holdings.content_count)
         self._natives.put(made_of, pattern, (tuple(found), total))
         return tuple(found), total

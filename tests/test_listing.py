@@ -317,6 +317,15 @@ class ContentsListTests(SynchronousTestCase):
         self.assertGreaterEqual(sum(looked_at), 6_000)
         self.assertLessEqual(max(looked_at), 1_600)
 
+    def test_a_search_ends(self) -> None:
+        """After some time it is cut and says so, and whoever has little has been looked at."""
+        self.give(A, *(f"a{n:04}" for n in range(3_000)))
+        self.give(B, "honest nothing")
+        self.list._cpu = iter(n / 4 for n in range(1_000)).__next__
+        found = self.get("*nothing*")
+        self.assertEqual([content.name for content in found.contents], ["honest nothing"])
+        self.assertEqual(found.total, 3_001)
+
     def test_a_list_that_took_long_is_good_for_a_moment(self) -> None:
         """Changes that come all the time do not have it made all the time."""
         self.give(A, "a")
