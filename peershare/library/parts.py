@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
@@ -81,6 +82,10 @@ class PartFile:
         self.path = folder / PART_FOLDER / name
         self.final: Path | None = None  # where it lies once it has its final name
         self._abandoned = False
+        self._known_ns = 0  # its ctime after our last write
+        self._writes = 0  # that are under way
+        self._changed = False  # by another program
+        self._counting = Lock()
         self._descriptor = -1
         with storage_errors(folder, "write into this folder"):
             if make:
@@ -92,9 +97,33 @@ class PartFile:
                     self._open_patiently(name)
                 else:
                     self._open(name, make=False)
+                self.expect_no_changes()
         except BaseException:
             self.close()
             raise
+
+    def expect_no_changes(self) -> None:
+        """From now on what is written here by others counts: what is here is about to be checked.
+
+        Raises `StorageError`.
+        """
+        with storage_errors(self.path, "look at"):
+            self._known_ns = os.fstat(self._descriptor).st_ctime_ns
+        self._changed = False
+
+    def _note_write(self) -> None:
+        """A write of ours has ended."""
+        try:
+            self._known_ns = os.fstat(self._descriptor).st_ctime_ns
+        except OSError:
+            self._changed = True  # nobody knows
+
+    def was_changed(self) -> bool:
+        """Whether another program wrote into it meanwhile.  Raises `StorageError`."""
+        if not self._changed:
+            with storage_errors(self.path, "look at"):
+                self._changed = os.fstat(self._descriptor).st_ctime_ns != self._known_ns
+        return self._changed
 
     def _open_patiently(self, name: str) -> None:
         """The same, while other downloads end and take the folder away that was empty."""
@@ -215,9 +244,21 @@ class PartFile:
         """Write all of `data` at `offset`.  Raises `StorageError` with the bytes needed."""
         if self._has_other_names:
             self.leave_other_names()
-        if isinstance(data, PipedBytes):
-            self._empty_pipe(data, offset)
-            return
+        with self._counting:
+            if not self._writes:
+                self.was_changed()
+            self._writes += 1
+        try:
+            if isinstance(data, PipedBytes):
+                self._empty_pipe(data, offset)
+            else:
+                self._write(data, offset)
+        finally:
+            with self._counting:
+                self._writes -= 1
+                self._note_write()
+
+    def _write(self, data: bytes | memoryview, offset: int) -> None:
         view = memoryview(data)
         while view:
             try:
@@ -237,7 +278,7 @@ class PartFile:
                 if error.errno != errno.EINVAL:
                     raise self._write_error(error, left) from None
                 data = os.read(piped.descriptor, left)
-                self.write_at(data, offset)
+                self._write(data, offset)
                 moved = len(data)
             left -= moved
             offset += moved
@@ -264,6 +305,7 @@ class PartFile:
         self.leave_other_names()
         with storage_errors(self.path, "cut off"):
             os.ftruncate(self._descriptor, 0)
+        self.expect_no_changes()
 
     def abandon(self) -> None:
         """Have a worker that is reading give up soon: nobody waits for what becomes of it."""

@@ -29,6 +29,7 @@ from peershare.download.finishing import Finishing, candidates
 from peershare.download.picture import Fifths
 from peershare.download.swarm.givers import Givers
 from peershare.download.swarm.sinks import BlockSink
+from peershare.errors import StorageError
 from peershare.library.entries import ContentHandle, Workers
 from peershare.library.filehash import Wanted, check_part, hash_large
 from peershare.library.files import open_regular
@@ -133,6 +134,7 @@ class VerifiedPart:
             return
         if own is not None:
             await self._workers(_copy, own, file)
+        file.expect_no_changes()
         if file.size:
             for index in await check_part(self._hashers, file, self.manifest):
                 self._add(index, "")
@@ -260,10 +262,33 @@ class VerifiedPart:
 
     async def _finish(self) -> Path:
         if self._finishing.needs_part:
+            if self._finishing.path is None:
+                await self._check_again(self._open())
             name = safe_file_name(self._record.name)
             await self._finishing.name(self._open(), name, self.manifest.size)
             self._file = None
         return await self._finishing.record()
+
+    async def _check_again(self, file: PartFile) -> None:
+        """Another program may have written into it since its blocks were verified.
+
+        Raises `StorageError` if some are not right any more; then these are not held.
+        """
+        if not file.was_changed():
+            return
+        file.expect_no_changes()
+        right = BlockSet(self.held.total, await check_part(self._hashers, file, self.manifest))
+        if right.complete or self._closing:
+            return
+        self.held, self.fifths = BlockSet(right.total), Fifths(self.manifest.size)
+        self.missing_bytes = self.manifest.size
+        for index in right:
+            self._add(index, "")
+        self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
+        lost = right.total - len(right)
+        raise StorageError(
+            f"{self.path}: another program wrote into it; {lost} blocks of it are fetched again"
+        )
 
     def close(self) -> Deferred[None]:
         """Close the part and leave it for next time; what it holds is still offered.

@@ -21,6 +21,15 @@ def ignore(count: int) -> None:
     """Nobody counts."""
 
 
+def overwrite(path: Path, data: bytes) -> None:
+    """Write these bytes at the front, as another program does, with the old mtime."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # until the clock of the disk ticks
+        with path.open("r+b") as file:
+            file.write(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 class PartTests(SynchronousTestCase):
     def test_nothing_counts_unverified(self) -> None:
         """A block that was written is here only once it was checked and accepted."""
@@ -168,6 +177,36 @@ class PartTests(SynchronousTestCase):
         self.assertEqual((path, path.read_bytes()), (folder / "forest.bin", data))
         self.assertEqual(library.finished, [(part.key, path, manifest_of(data))])
         self.assertFalse(part.path.exists())
+
+    def test_another_program_writes_into_it(self) -> None:
+        """What was verified is verified once more; only what is right is held, and told."""
+        data = content(3)
+        part, _, folder = make_part(self, data)
+        self.successResultOf(part.check())
+        for index in (0, 1, 2):
+            self.successResultOf(part.store(index, block_of(data, index)))
+            part.accept(index)
+            if not index:
+                overwrite(part.path, b"evil")
+        failed = self.failureResultOf(part.finish(), StorageError)
+        self.assertIn("another program", str(failed.value))
+        self.assertEqual((list(part.held), part.missing_bytes), ([1, 2], BLOCK))
+        self.assertEqual(list(folder.glob("forest*")), [])
+        self.successResultOf(part.check())
+        self.successResultOf(part.store(0, block_of(data, 0)))
+        part.accept(0)
+        self.assertEqual(self.successResultOf(part.finish()).read_bytes(), data)
+
+    def test_the_same_bytes_by_another_program(self) -> None:
+        """A backup that touches the part, or writes what is there, holds nothing up."""
+        data = content(2)
+        part, _, _ = make_part(self, data)
+        self.successResultOf(part.check())
+        for index in (0, 1):
+            self.successResultOf(part.store(index, block_of(data, index)))
+            part.accept(index)
+        overwrite(part.path, data[:4])
+        self.assertEqual(self.successResultOf(part.finish()).read_bytes(), data)
 
     def test_no_end_while_it_is_written(self) -> None:
         """A copy that a worker still has may go into the part, never into the finished file."""
