@@ -20,6 +20,8 @@ MAX_ANNOUNCEMENT_BYTES = 1_024
 # More names than one address may have in the dictionary are not looked at: 1,000 files.
 MAX_NAMES_HEARD = 5_000
 
+# What `json.dumps` does to a string, without asking what it is given.
+_quoted = json.encoder.encode_basestring_ascii
 _HEAD, _SEPARATOR, _TAIL = '{"chunks": [', ", ", "]}"
 
 
@@ -36,7 +38,7 @@ def pack(groups: Iterable[Sequence[str]]) -> list[bytes]:
     for group in groups:
         if not group:
             continue
-        part = _SEPARATOR.join(map(json.dumps, group))
+        part = _SEPARATOR.join(map(_quoted, group))
         if len(part) > MAX_ANNOUNCEMENT_BYTES - len(_HEAD) - len(_TAIL):
             raise ValueError(f"these names do not fit into one datagram: {part[:80]} …")
         if parts and len(part) + len(_SEPARATOR) > room:
