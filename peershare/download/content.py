@@ -25,7 +25,7 @@ from peershare.download.report import Report
 from peershare.download.rounds import Choice, Rounds
 from peershare.download.running import RunningDownload
 from peershare.download.storing import PartStore
-from peershare.errors import LocalError, PeerError, StorageError
+from peershare.errors import LocalError, PeerError
 from peershare.status import BlockMap, DownloadState
 from peershare.wire.request import encode_request
 
@@ -157,15 +157,17 @@ class ContentDownload(RunningDownload):
         choice = self._choice
         if choice is None:
             return
-        try:
-            request = encode_request(choice.source.asked)
-            sink = self.store.sink(choice.number)
-        except (PeerError, StorageError):
-            self._failed(Failure())
-            return
+        dialled = Deferred.fromCoroutine(self._dial(choice, self._turn))
+        self._do(dialled, lambda _: self._machine.connected())
+
+    async def _dial(self, choice: Choice, turn: int) -> None:
+        """Raises `PeerError`, `StorageError`."""
+        request = encode_request(choice.source.asked)
         size = self.plan.chunk_size
-        self._attempt = Attempt(choice, request, sink, self._reactor.seconds(), size)
-        self._do(self._attempt.dial(self._common.dialler), lambda _: self._machine.connected())
+        sink = await self.store.sink(choice.number)
+        if self._turn == turn:
+            self._attempt = Attempt(choice, request, sink, self._reactor.seconds(), size)
+            await self._attempt.dial(self._common.dialler)
 
     def ask(self) -> None:
         """Action: request the chunk."""

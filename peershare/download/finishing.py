@@ -36,14 +36,18 @@ class Finishing:
         record: DownloadRecord,
         index: Index,
         workers: Workers,
-        became_file: Callable[[Path], None],
+        became_file: Callable[[Path, os.stat_result | None], None],
     ) -> None:
-        """`became_file` is called once, as soon as the file has its final name."""
+        """`became_file` is called once, as soon as the file has its final name.
+
+        With what a worker saw there; None if it is gone already, or cannot be looked at.
+        """
         self.path: Path | None = None
         self._record = record
         self._index = index
         self._workers = workers
         self._became_file = became_file
+        self._seen: os.stat_result | None = None
         self._tidied = False  # nothing of the part is left, and the name is durable
 
     @property
@@ -51,39 +55,45 @@ class Finishing:
         """Whether there is still something to do with the part file."""
         return not self._tidied
 
-    def named(self, path: Path) -> None:
+    async def _named(self, path: Path) -> None:
         """It lies there under its final name, whoever gave it that."""
-        self.path = path
-        self._became_file(path)
+        if self.path is None:
+            self.path = path
+            try:
+                self._seen = await self._workers(_status, path)
+            except StorageError as error:
+                self._log.warn("{error}", error=error)
+            self._became_file(path, self._seen)
 
-    def recognised(self, path: Path) -> None:
+    async def recognised(self, path: Path) -> None:
         """A former run had given it its name, and could not record that any more."""
         self._tidied = True
-        self.named(path)
+        await self._named(path)
 
     async def name(self, part: PartFile, wanted: str, size: int) -> None:
         """Give it its name; asked again, go on where it failed.  Raises `StorageError`."""
         try:
             await self._workers(part.finish, wanted, size)
         except StorageError as error:
+            if part.final is not None:
+                await self._named(part.final)
             if part.final is None or not error.lasting:
                 raise
             self._log.warn("{error}", error=error)  # it has its name; that is what counts
             part.close()
-        finally:
-            if part.final is not None and self.path is None:
-                self.named(part.final)
+        if part.final is not None:
+            await self._named(part.final)
         self._tidied = True
 
     async def record(self) -> Path:
         """Remember that it is there.  Raises `StorageError`: then it is to be asked again."""
         if self.path is None:
             raise ValueError("it has no final name yet")
-        identity = await self._workers(_identity, self.path)
-        if identity is None:  # the user took it away at once
+        status: os.stat_result | None = self._seen or await self._workers(_status, self.path)
+        if status is None:  # the user took it away at once
             self._index.set_wanted(self._record.id, False)
         else:
-            self._index.finish(self._record.id, self.path, identity)
+            self._index.finish(self._record.id, self.path, Identity.of(status))
         return self.path
 
 
@@ -128,11 +138,11 @@ def _holds(path: Path, chunks: Sequence[ChunkRecord], size: int) -> bool:
             os.close(descriptor)
 
 
-def _identity(path: Path) -> Identity | None:
-    """Worker: what a file is known by; None if it is gone.  Raises `StorageError`."""
+def _status(path: Path) -> os.stat_result | None:
+    """Worker: what is known of a file; None if it is gone.  Raises `StorageError`."""
     try:
         with storage_errors(path, "look at"):
-            return Identity.of(path.lstat())
+            return path.lstat()
     except StorageError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None

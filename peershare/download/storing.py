@@ -90,7 +90,10 @@ class PartStore:
         self._workers = workers
         self._path = self.folder / PART_FOLDER / f"{record.id}-{record.name}.part"
         self._finishing = Finishing(
-            record, index, workers, lambda path: library.part_became_file(self.key, path)
+            record,
+            index,
+            workers,
+            lambda path, seen: library.part_became_file(self.key, path, None, seen),
         )
         self._part: PartFile | None = None
         self._checking = DeferredLock()
@@ -107,6 +110,12 @@ class PartStore:
         """The open part file.  Raises `StorageError` if it cannot be opened."""
         if self._part is None:
             self._part = PartFile(self.folder, self._path.name)
+        return self._part
+
+    async def _opened(self) -> PartFile:
+        """The same, opened by a worker."""
+        if self._part is None:
+            self._part = await self._workers(PartFile, self.folder, self._path.name)
         return self._part
 
     @property
@@ -128,7 +137,7 @@ class PartStore:
             return
         if await self._recognise():
             return
-        part = self.part
+        part = await self._opened()
         size = self._record.chunk_size
         kept: list[ChunkRecord] = []
         lost: list[ChunkRecord] = []
@@ -168,18 +177,25 @@ class PartStore:
         for chunk in chunks:
             self._plan.accept(chunk.number, chunk.length, chunk.source)
             self._plan.mark_stored(chunk.number)
-        self._finishing.recognised(found)
+        await self._finishing.recognised(found)
         return True
 
-    def sink(self, number: int) -> ChunkSink:
-        """Where this chunk is to be written.  Raises `StorageError` if there is no room for it."""
-        part = self.part
-        offset = self._plan.offset(number)
-        if self._plan.chunk_size is None:
+    def sink(self, number: int) -> Deferred[ChunkSink]:
+        """Where this chunk is to be written.
+
+        Fails with `StorageError` if there is no room for it.
+        """
+        return self._busy.track(self._sink(number))
+
+    async def _sink(self, number: int) -> ChunkSink:
+        # as it is now: the plan may change while a worker looks
+        offset, size = self._plan.offset(number), self._plan.chunk_size
+        part = await self._opened()
+        if size is None:
             part.check_room(self._least_room)
             return ChunkSink(part, offset, self._ran_full)
         # blocks that a former attempt left there are counted twice: room is not exact
-        part.check_room(max(0, offset + self._plan.chunk_size - max(part.size, offset)))
+        part.check_room(max(0, offset + size - max(part.size, offset)))
         return ChunkSink(part, offset, None)
 
     def _ran_full(self, reached: int) -> None:
@@ -257,11 +273,12 @@ class PartStore:
 
     async def _finish(self, extension: str) -> Path:
         if self._finishing.needs_part:
-            size, part = self._plan.size, self.part
+            size, part = self._plan.size, await self._opened()
             if size is None:
                 raise StorageError(f"{self.folder}: the chunks of {self.name} are not all here")
             if not split_name(self.name)[1]:
-                extension = extension or sniff_extension(part.head(HEAD_BYTES))
+                head = await self._workers(part.head, HEAD_BYTES)
+                extension = extension or sniff_extension(head)
             else:
                 extension = ""
             await self._finishing.name(part, _final_name(self.name, extension), size)

@@ -8,6 +8,7 @@ Not for: sockets, or the bytes of a download (that is `parts`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -232,15 +233,22 @@ class Library(Service):
             self._shelf.remove([key])
             self._changed()
 
-    def part_became_file(self, key: str, path: Path, manifest: Manifest | None = None) -> None:
+    def part_became_file(
+        self,
+        key: str,
+        path: Path,
+        manifest: Manifest | None = None,
+        seen: os.stat_result | None = None,
+    ) -> None:
         """A download is complete and lies at `path`; it stays known by the stem it had.
 
-        A `manifest` says that every byte was checked: the file is not hashed again.
+        A `manifest` says that every byte was checked: the file is not hashed again.  `seen` is
+        what a worker saw there; without, it is looked at here.
         """
         self._swarms.pop(key, None)
         self._contents.remove(key)
         self._fresh.add(self._shelf.key_of(path))
-        status = None if self._is_left_out(path) else status_of(path)
+        status = None if self._is_left_out(path) else seen or status_of(path)
         identity = None if status is None else Identity.of(status)
         ctime_ns = 0 if status is None else status.st_ctime_ns
         for file in self._shelf.part_became_file(key, path, identity, ctime_ns):

@@ -102,7 +102,7 @@ class WholeTests(DownloadTestCase):
         self.serve()
         self.assertEqual(workers.waiting, ["sync_and_hash"] * 5)
         self.assert_state(DownloadState.FINISHING)
-        for _ in range(5):
+        for _ in range(6):
             workers.do_one()
         self.assertEqual(workers.waiting, ["finish"])
         workers.do_all()

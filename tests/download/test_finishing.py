@@ -336,7 +336,7 @@ class VerifiedTests(SynchronousTestCase):
         (folder / "forest (2).bin").write_bytes(data)
         self.successResultOf(part.check())
         self.assertTrue(part.held.complete)
-        part.check_room()
+        self.successResultOf(part.check_room())
         final = folder / "forest (2).bin"
         self.assertEqual(self.successResultOf(part.finish()), final)
         self.assertEqual(library.finished, [(part.key, final, manifest_of(data))])

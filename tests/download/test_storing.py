@@ -94,7 +94,7 @@ class RestartTests(RestartTestCase):
         workers = HeldWorkers()
         self.workers = workers
         self.serve(CONTENT, 3)
-        for _ in range(3):
+        for _ in range(4):
             workers.do_one()
         self.assertEqual(workers.waiting, ["finish"])
         os.link(self.part, self.share / "forest")
@@ -195,7 +195,10 @@ class CheckingTests(RestartTestCase):
     def test_stopped_while_it_is_checked(self) -> None:
         """It ends as soon as the worker lets go of the part, and nothing is lost or left open."""
         workers = self.held_up()
-        self.assertEqual(workers.waiting, ["survey", "hash"])
+        self.assertEqual(workers.waiting, ["survey", "PartFile"])
+        workers.do_one()
+        workers.do_one()
+        self.assertEqual(workers.waiting[-1], "hash")
         stopped = self.downloader.stopService()
         self.assertNoResult(stopped)
         stopped.addCallback(lambda _: self.index.close())

@@ -150,7 +150,9 @@ class SwarmDownload(RunningDownload):
             self._do(Deferred.fromCoroutine(self._fetch(self._part, self._turn)))
 
     async def _fetch(self, part: VerifiedPart, turn: int) -> None:
-        part.check_room()
+        await part.check_room()
+        if self._turn != turn:
+            return  # paused or stopped meanwhile
         if self._single is not None and await part.store(0, self._single):
             part.accept(0, next(iter(self.given), ""))
         if self._turn != turn:

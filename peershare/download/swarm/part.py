@@ -84,7 +84,7 @@ class VerifiedPart:
             record,
             index,
             workers,
-            lambda path: library.part_became_file(self.key, path, manifest),
+            lambda path, seen: library.part_became_file(self.key, path, manifest, seen),
         )
         self._busy = Busy()
         self._checking = DeferredLock()
@@ -122,7 +122,7 @@ class VerifiedPart:
     async def _check(self) -> None:
         if not self._checked and await self._recognise():
             return
-        file = self._open()
+        file, size = await self._opened()
         own = self._library.find_content(self._record.content or "")
         if own is not None and own.held is not None:
             own = None
@@ -134,8 +134,8 @@ class VerifiedPart:
             return
         if own is not None:
             await self._workers(_copy, own, file)
-        file.expect_no_changes()
-        if file.size:
+        await self._workers(file.expect_no_changes)
+        if size or own is not None:
             for index in await check_part(self._hashers, file, self.manifest):
                 self._add(index, "")
         self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
@@ -152,17 +152,20 @@ class VerifiedPart:
                 for index in range(self.held.total):
                     self._add(index, "")
                 self._checked = True
-                self._finishing.recognised(path)
+                await self._finishing.recognised(path)
                 return True
         return False
 
     # -- blocks
 
-    def check_room(self) -> None:
-        """Raise `StorageError` if the rest does not fit on the disk."""
+    def check_room(self) -> Deferred[None]:
+        """Fails with `StorageError` if the rest does not fit on the disk."""
+        return self._busy.track(self._check_room())
+
+    async def _check_room(self) -> None:
         if self._finishing.needs_part:
-            file = self._open()
-            file.check_room(max(0, self.manifest.size - file.room))
+            file, _ = await self._opened()
+            await self._workers(_look_for_room, file, self.manifest.size)
 
     def sink(self, index: int, came: Callable[[int], None]) -> BlockSink:
         """Where the bytes of a block go: to their place in the file.  Raises `StorageError`.
@@ -305,10 +308,38 @@ class VerifiedPart:
             self._file.close()
             self._file = None
 
+    async def _opened(self) -> tuple[PartFile, int]:
+        """The part file, which a worker opens, and its size.  Raises `StorageError`."""
+        if self._file is not None:
+            return self._file, await self._workers(_size, self._file)
+        found: tuple[PartFile, int] = await self._workers(_open_part, self._folder, self._file_name)
+        self._file = found[0]
+        return found
+
     def _open(self) -> PartFile:
         if self._file is None:
             self._file = PartFile(self._folder, self._file_name)
         return self._file
+
+
+def _open_part(folder: Path, name: str) -> tuple[PartFile, int]:
+    """Worker: open a part; with its size."""
+    file = PartFile(folder, name)
+    try:
+        return file, file.size
+    except BaseException:
+        file.close()
+        raise
+
+
+def _size(file: PartFile) -> int:
+    """Worker: how long a part is."""
+    return file.size
+
+
+def _look_for_room(file: PartFile, size: int) -> None:
+    """Worker: raise `StorageError` if a part of so many bytes does not fit on the disk."""
+    file.check_room(max(0, size - file.room))
 
 
 def _copy(own: ContentHandle, file: PartFile) -> None:

@@ -48,7 +48,13 @@ class NotingLibrary:
     def blocks_added(self, key: str, blocks: Sequence[int]) -> None:
         self.added += blocks
 
-    def part_became_file(self, key: str, path: Path, manifest: Manifest | None = None) -> None:
+    def part_became_file(
+        self,
+        key: str,
+        path: Path,
+        manifest: Manifest | None = None,
+        seen: Any = None,
+    ) -> None:
         self.finished.append((key, path, manifest))
 
 

@@ -254,9 +254,8 @@ class PartTests(SynchronousTestCase):
         """A content that cannot fit is our own disk's fault, and says how much is missing."""
         part, _, _ = make_part(self, content(1))
         self.patch(os, "fstatvfs", lambda _: os.statvfs_result((1, 1, 0, 0, 0, 0, 0, 0, 0, 0)))
-        with self.assertRaises(StorageError) as caught:
-            part.check_room()
-        self.assertEqual(caught.exception.needed_bytes, BLOCK)
+        error = self.failureResultOf(part.check_room(), StorageError).value
+        self.assertEqual(error.needed_bytes, BLOCK)
 
     def test_one_block(self) -> None:
         """A content of one block is judged by its id alone."""
