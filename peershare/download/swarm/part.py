@@ -122,7 +122,7 @@ class VerifiedPart:
     async def _check(self) -> None:
         if not self._checked and await self._recognise():
             return
-        file, size = await self._opened()
+        file = await self._opened()
         own = self._library.find_content(self._record.content or "")
         if own is not None and own.held is not None:
             own = None
@@ -134,8 +134,7 @@ class VerifiedPart:
             return
         if own is not None:
             await self._workers(_copy, own, file)
-        await self._workers(file.expect_no_changes)
-        if size or own is not None:
+        if await self._workers(_to_be_checked, file):
             for index in await check_part(self._hashers, file, self.manifest):
                 self._add(index, "")
         self._library.set_swarm(self.key, self._record.name, self.path, self.manifest, self.held)
@@ -164,7 +163,7 @@ class VerifiedPart:
 
     async def _check_room(self) -> None:
         if self._finishing.needs_part:
-            file, _ = await self._opened()
+            file = await self._opened()
             await self._workers(_look_for_room, file, self.manifest.size)
 
     def sink(self, index: int, came: Callable[[int], None]) -> BlockSink:
@@ -308,13 +307,11 @@ class VerifiedPart:
             self._file.close()
             self._file = None
 
-    async def _opened(self) -> tuple[PartFile, int]:
-        """The part file, which a worker opens, and its size.  Raises `StorageError`."""
-        if self._file is not None:
-            return self._file, await self._workers(_size, self._file)
-        found: tuple[PartFile, int] = await self._workers(_open_part, self._folder, self._file_name)
-        self._file = found[0]
-        return found
+    async def _opened(self) -> PartFile:
+        """The part file, which a worker opens.  Raises `StorageError`."""
+        if self._file is None:
+            self._file = await self._workers(PartFile, self._folder, self._file_name)
+        return self._file
 
     def _open(self) -> PartFile:
         if self._file is None:
@@ -322,18 +319,9 @@ class VerifiedPart:
         return self._file
 
 
-def _open_part(folder: Path, name: str) -> tuple[PartFile, int]:
-    """Worker: open a part; with its size."""
-    file = PartFile(folder, name)
-    try:
-        return file, file.size
-    except BaseException:
-        file.close()
-        raise
-
-
-def _size(file: PartFile) -> int:
-    """Worker: how long a part is."""
+def _to_be_checked(file: PartFile) -> int:
+    """Worker: how long a part is that is about to be checked; what others write counts from now."""
+    file.expect_no_changes()
     return file.size
 
 
