@@ -6,6 +6,7 @@ Not for: JSON, which is the status values themselves.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
@@ -135,9 +136,10 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
         Column("TOOK", numeric=True),
         Column("CONTENTS", long=True),
     )
+    addresses = Counter(peer.address for peer in peers)
     rows = [
         (
-            safe(peer.address),
+            safe(_where(peer, alone=addresses[peer.address] == 1)),
             "native" if peer.native else "classic",
             f"{span_text(peer.heard_seconds_ago)} ago",
             size_text(peer.given),
@@ -147,6 +149,11 @@ def peers_sheet(peers: Sequence[PeerStatus]) -> Sheet:
         for peer in peers
     ]
     return Sheet(columns, rows)
+
+
+def _where(peer: PeerStatus, *, alone: bool) -> str:
+    """Its address; its TCP port, too, where it is not `alone` there."""
+    return peer.address if alone or not peer.tcp_port else f"{peer.address}:{peer.tcp_port}"
 
 
 def history_sheet(entries: Sequence[HistoryEntry], *, drawn: bool) -> Sheet:

@@ -236,6 +236,15 @@ class TablesTests(SynchronousTestCase):
             "198.18.0.2\tclassic\t1.5 s ago\t1.0 kB\t0 B\tforest",
         )
 
+    def test_several_peers_of_one_address(self) -> None:
+        """Their TCP ports tell them apart."""
+        peers = [a_peer(native=True, tcp_port=port) for port in (5_000, 40_001)]
+        rows = plain_lines(peers_sheet([*peers, a_peer(address="198.18.0.3", tcp_port=5_000)]))
+        self.assertEqual(
+            [row.split("\t")[0] for row in rows.splitlines()],
+            ["198.18.0.2:5000", "198.18.0.2:40001", "198.18.0.3"],
+        )
+
     def test_history(self) -> None:
         """The fields of the log line."""
         self.assertEqual(

@@ -48,19 +48,24 @@ export class PeersView {
     byId("no-peers").hidden = peers.length > 0;
     byId("peers-table").hidden = peers.length === 0;
     if (!byId("peers").hidden) {
-      this._table.set(peers.map((peer) => rowOf(peer)));
+      const counts = new Map();
+      for (const { address } of peers) {
+        counts.set(address, (counts.get(address) ?? 0) + 1);
+      }
+      this._table.set(peers.map((peer) => rowOf(peer, counts.get(peer.address) > 1)));
     }
   }
 }
 
-function rowOf(peer) {
+/** `several`: others have its address, too. */
+function rowOf(peer, several) {
   const names = peer.contents.map((name) => safeName(name, NAME_LENGTH));
   const count = Math.max(peer.count, names.length);
   const has = count ? listText(names.slice(0, NAMED), NAMED + 1, count) : "nothing";
   return {
     key: `${peer.address} ${peer.instance}`,
     cells: [
-      safe(peer.address),
+      safe(several && peer.tcp_port ? `${peer.address}:${peer.tcp_port}` : peer.address),
       peer.native ? "peershare" : "classic",
       has,
       quiet(peer.download_rate, rateText),
