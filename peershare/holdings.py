@@ -91,18 +91,19 @@ class Holdings(Stock):
         others = self._answers(beginning, named=False)
         return (*found, *(known for known in others if known.id not in ids))[:MAX_ANSWERS]
 
-    def offers(self, address: str, name: str) -> bool:
-        """Whether a peer there holds something that classic peers are told of under this name."""
+    def offers(self, address: str, name: str) -> tuple[int, ...]:
+        """What a peer there holds that classic peers are told of under this name: its sizes."""
         slots = 0
         for peer in self._at.get(address, ()):
             slots |= 1 << self._of_peer[peer].slot
         if not slots:
-            return False
+            return ()
         caseless = folded(name)
-        return any(
-            item.holders & slots
-            and caseless in (folded(item.text), folded(split_name(item.text)[0]))
+        return tuple(
+            item.size
             for item in self._shelves.named(name)
+            if item.holders & slots
+            and caseless in (folded(item.text), folded(split_name(item.text)[0]))
         )
 
     def has_catalogue(self, address: str) -> bool:

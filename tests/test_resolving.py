@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from peershare.content.names import folded
 from peershare.errors import AmbiguousNameError
-from peershare.resolving import Resolved, fitting, normal, resolve
+from peershare.resolving import Resolved, contents, fitting, names_it, normal, resolve
 
 NAMES = ("forest", "Forest", "forest.png", "FOREST.png", "forest.jpg", "forest.tar.gz", "bee.png")
 
@@ -182,3 +182,48 @@ class ResolveTests(SynchronousTestCase):
         self.assertLessEqual(len(endings), 1)
         if query in names:
             self.assertEqual(found.bases[0], query)
+
+
+class ContentsTests(SynchronousTestCase):
+    """Everything that a name may mean."""
+
+    def names(self, query: str, **addresses: str) -> list[str]:
+        return [found.name for found in contents(query, told(**addresses))]
+
+    def test_without_an_extension(self) -> None:
+        """The name itself, each whole name of that stem, and each spelling are several."""
+        names = {"a": "forest Forest forest.png", "b": "forest.jpg forest.tar.gz bee"}
+        self.assertEqual(
+            self.names("FOREST", **names), ["Forest", "forest", "forest.jpg", "forest.png"]
+        )
+        self.assertEqual(self.names("bee.png", a="bees bee.jpg"), [])
+
+    def test_with_an_extension(self) -> None:
+        """The stem is the same content, unless whole names in two spellings share it."""
+        (found,) = contents("forest.png", told(a="forest", b="forest.png forest.jpg"))
+        self.assertEqual(found, Resolved(("forest.png", "forest"), ".png", "forest.png"))
+        (found,) = contents("forest.png", told(a="forest", b="forest.jpg"))
+        self.assertEqual(found, Resolved(("forest",), ".png", "forest.png"))
+        self.assertEqual(
+            self.names("forest.png", a="forest forest.png", b="forest.PNG"),
+            ["forest", "forest.PNG", "forest.png"],
+        )
+        self.assertEqual(self.names("report.pdf", a="report.pdf.exe"), [])
+
+    def test_many(self) -> None:
+        """Nobody chooses among more than a hundred."""
+        self.assertEqual(len(self.names("x", a=" ".join(f"x.a{n}" for n in range(500)))), 100)
+
+    def test_names(self) -> None:
+        """A typed extension is a part of the name, case and normal form are not."""
+        for query, name, fits in (
+            ("report", "Report.PDF", True),
+            ("report.pdf", "REPORT.pdf", True),
+            ("report.docx", "report.pdf", False),
+            ("report.pdf", "report", False),
+            ("report.pdf", "report.pdf.exe", False),
+            (" report", "report", False),
+            ("e\u0301te\u0301", "\xe9t\xe9.txt", True),
+            ("re\u200bport.pdf", "report.pdf", False),
+        ):
+            self.assertEqual(names_it(query, name), fits, (query, name))

@@ -209,9 +209,8 @@ class Follower:
                 if outcome is not None:
                     return outcome
                 continue
-            unclear = status.state is DownloadState.SEARCHING and bool(status.problem)
-            unclear = unclear and not status.content
-            searching = unclear or not wish.patience.heard
+            searching = not wish.patience.heard
+            unclear = bool(searching and status.problem and not status.content)
             if searching and not wish.noticed and now - watch.began_at >= _NOTICE_SECONDS:
                 wish.noticed = True
                 self._report.say(wish.name, waiting_text(self._limits.wait, status.content))

@@ -102,9 +102,9 @@ class Chooser:
             found = self._dictionary.contents(asked.query, now, skip)
         return [_announced(each, asked.query) for each in found if each.addresses]
 
-    def skipping(self, source: str = "") -> Skipping:
+    def skipping(self, source: str = "", chunk_bytes: int | None = None) -> Skipping:
         """Which classic announcements do not count now; `source`: whose alone do."""
-        return Skipping(self._holdings, self._is_native, self._clock(), source)
+        return Skipping(self._holdings, self._is_native, self._clock(), source, chunk_bytes)
 
     def _offered(self, known: Known, addresses: tuple[str, ...]) -> ContentChoice:
         return ContentChoice(
@@ -149,9 +149,19 @@ class Chooser:
 
     # -- for a download without an id
 
-    def sources(self, name: str, *, chosen: bool, source: str = "") -> ClassicSources:
-        """Who gives it; `chosen`: it is not to become a native one any more."""
-        return ClassicSources(self, name, chosen=chosen, source=source)
+    def sources(
+        self,
+        name: str,
+        *,
+        chosen: bool,
+        source: str = "",
+        chunk_bytes: Callable[[], int | None] = lambda: None,
+    ) -> ClassicSources:
+        """Who gives it; `chosen`: it is not to become a native one any more.
+
+        `chunk_bytes` is how long its chunks are, once that is known.
+        """
+        return ClassicSources(self, name, chosen=chosen, source=source, chunk_bytes=chunk_bytes)
 
     def find(self, name: str, bases: tuple[str, ...], skip: Skipping) -> Found:
         """Who has what of a classic content that was chosen, under these names if any.
@@ -172,24 +182,33 @@ class Skipping:
 
     What a native peer announces that offers the content itself is nothing of its own, whatever the
     name stands for; and what it has just announced may be such.  `until` is when one of those
-    counts, if it is not offered by then.
+    counts, if it is not offered by then.  With `chunk_bytes`, the length of the chunks of a classic
+    download under way that nobody else gives, a file that can be the same by its size does count.
     """
 
     def __init__(
-        self, holdings: Holdings, is_native: Callable[[str], bool], now: float, source: str
+        self,
+        holdings: Holdings,
+        is_native: Callable[[str], bool],
+        now: float,
+        source: str,
+        chunk_bytes: int | None,
     ) -> None:
         self._holdings = holdings
         self._is_native = is_native
         self._now = now
         self._source = source
+        self._chunk_bytes = chunk_bytes
         self.until: float | None = None
 
     def __call__(self, address: str, base: str, since: float) -> bool:
         """Whether what this address announces under this base, since then, does not count."""
         if self._source and address != self._source:
             return True
-        if self._holdings.offers(address, base):
-            return True
+        sizes = self._holdings.offers(address, base)
+        if sizes:
+            length = self._chunk_bytes
+            return length is None or all(-(-size // CHUNK_COUNT) != length for size in sizes)
         due = since + CATALOGUE_GRACE_SECONDS
         if due <= self._now or not self._is_native(address):
             return False
@@ -204,8 +223,17 @@ class ClassicSources:
     natively, nobody gives it.  From then on it is what it began as.
     """
 
-    def __init__(self, chooser: Chooser, name: str, *, chosen: bool, source: str) -> None:
+    def __init__(
+        self,
+        chooser: Chooser,
+        name: str,
+        *,
+        chosen: bool,
+        source: str,
+        chunk_bytes: Callable[[], int | None],
+    ) -> None:
         self._chooser = chooser
+        self._chunk_bytes = chunk_bytes
         self._source = source
         self._bases: tuple[str, ...] = ()
         self._found = _NOBODY
@@ -225,6 +253,11 @@ class ClassicSources:
         except AmbiguousNameError as ambiguous:
             problem = str(ambiguous)
         self.until = skip.until
+        length = self._chunk_bytes() if self.decided else None
+        if length is not None and not problem and not self._found.addresses:
+            last = self._chooser.skipping(self._source, length)
+            with suppress(AmbiguousNameError):
+                self._found = self._chooser.find(self.name, self._bases, last)
         return self._found, problem
 
     def _find_undecided(self, skip: Skipping) -> str:

@@ -244,7 +244,9 @@ class Starter:
         store = PartStore(record, plan, self._index, self._library, self._swarm.workers)
         source = (record.content or "").removeprefix(CHOSEN_CLASSIC).strip()
         chosen = record.content is not None or has_received(record)
-        sources = self._chooser.sources(record.name, chosen=chosen, source=source)
+        sources = self._chooser.sources(
+            record.name, chosen=chosen, source=source, chunk_bytes=lambda: plan.chunk_size
+        )
         return ContentDownload(self._context, record.id, plan, store, sources)
 
     # -- from a name to a verified download

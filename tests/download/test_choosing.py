@@ -138,6 +138,23 @@ class CandidateTests(ChoosingTestCase):
         hosts = {dialled.host for dialled in self.reactor.dialled}
         self.assertNotIn(A, hosts)
 
+    def test_failing_over_to_a_native_peer(self) -> None:
+        """A classic download under way takes the chunks of one whose file has the same length."""
+        self.tell(A)
+        self.wish("forest")
+        self.give(CONTENT[:10])
+        self.accept()
+        for address, data in ((B, CONTENT + bytes(40)), (C, CONTENT)):
+            self.tell(address)
+            self.tell_natively(address, ("forest.png", manifest_of(data).content_id, data))
+        self.dictionary.forget(A)
+        self.dialled.refuse() if self.reactor.waiting else self.reactor.dialled[-1].end()
+        self.reactor.advance(2)
+        self.serve()
+        self.assertEqual((self.status.state, self.status.verified), (DownloadState.DONE, False))
+        hosts = {dialled.host for dialled in self.reactor.dialled}
+        self.assertEqual((hosts, self.pool.dialled), ({A, C}, []))
+
     def test_another_extension(self) -> None:
         """It is another file, natively, and so is the classic face of whoever offers it."""
         self.tell(A, stem="report")
