@@ -26,13 +26,14 @@ from random import Random
 from typing import Any
 
 import psutil
+from twisted.internet.address import IPv4Address as UdpAddress
 from twisted.internet.defer import Deferred, succeed
 
 from peershare.beacons import Beacons, BeaconSocket
 from peershare.identity import Identity
 from peershare.links import Link
 from peershare.neighbourhood import Neighbourhood
-from peershare.wire.beacon import BEACON_BYTES, FRAME_BYTES, Beacon, decode, encode
+from peershare.wire.beacon import BEACON_BYTES, FRAME_BYTES, Beacon, Endpoint, decode, encode
 from peershare.wire.catalogue import CatalogueEntry, CatalogueHistory
 from peershare.wire.messages import Catalogue
 
@@ -82,6 +83,10 @@ class Port:
         """Send."""
         self._reactor.outgoing.append((datagram, address[0]))
 
+    def getHost(self) -> UdpAddress:
+        """Where it is."""
+        return UdpAddress("UDP", str(OWN), PORT)
+
     def setBroadcastAllowed(self, allowed: bool) -> None:
         """It may."""
 
@@ -111,9 +116,13 @@ class Reactor:
         heapq.heappush(self._calls, (call.due, next(self._numbers), call))
         return call
 
-    def listenMulticast(self, port: int, protocol: Any, **_: Any) -> None:
+    def listenMulticast(self, port: int, protocol: Any, **_: Any) -> Any:
         """A socket."""
-        protocol.makeConnection(Port(self))
+        opened = Port(self)
+        protocol.makeConnection(opened)
+        return opened
+
+    listenUDP = listenMulticast
 
     def measured(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call it, and remember how long that took."""
@@ -184,9 +193,9 @@ class Sessions:
         self._crowd = crowd
         self.waiting: list[tuple[int, Any, Deferred[Catalogue]]] = []
 
-    def get(self, address: str, port: int) -> Deferred[Any]:
+    def get(self, peer: Endpoint) -> Deferred[Any]:
         """One; it asks for catalogues."""
-        return succeed(Session(self, self._numbers[address]))
+        return succeed(Session(self, self._numbers[peer.address]))
 
     def answer(self) -> bool:
         """Answer everybody who asked; the bytes are made outside of what is measured."""
@@ -233,7 +242,6 @@ def learn(crowd: Crowd) -> tuple[Neighbourhood, Reactor]:
         random=Random(1),
         sessions=sessions,
         entries=tuple,
-        is_own=lambda address: address == OWN,
         is_local=lambda address: address in NETWORK,
     )
     link = Link(OWN, NETWORK, (NETWORK.broadcast_address,), "bench0")
@@ -256,7 +264,7 @@ def learn(crowd: Crowd) -> tuple[Neighbourhood, Reactor]:
         reactor.measured(socket.datagramReceived, encode(beacon), (address, PORT))
         if number % 100 == 99:
             reactor.run_until(reactor.seconds() + 0.05)
-    while sum(bool(hood.holdings.base_of(a)) for a in beacons) < crowd.peers:
+    while sum(bool(hood.holdings.base_of(b.sender(a))) for a, b in beacons.items()) < crowd.peers:
         reactor.run_until(reactor.seconds() + 0.05)
         outgoing, reactor.outgoing = reactor.outgoing, []
         for datagram, address in outgoing:
