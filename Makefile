@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo run test lint unit lab browser page-images simnet faults kills wheel bench clean
+.PHONY: demo run test lint unit lab browser page-images simnet faults kills wheel bench lowest clean
 
 demo: $(STAMP)  ## four peers on this machine, a swarm, a failover you can watch
 	$(BIN)/peershare demo
@@ -61,6 +61,27 @@ faults: $(STAMP)  ## every disk and database call of every operation fails once,
 kills: $(STAMP)  ## kill -9 at 50 moments of a download and of an upload
 	PEERSHARE_KILLS=50 $(BIN)/trial tests.integration.test_swarm_kills
 
+# Every direct dependency at its lower bound, in an environment of its own; without what needs others.
+LOWEST := .venv-lowest
+LOWEST_STAMP := $(LOWEST)/.installed
+LOWEST_TESTS := tests.wire tests.test_dictionary tests.test_discovery tests.test_beacons tests.test_tap \
+	tests.test_settings tests.content.test_manifest tests.library.test_library tests.library.test_index \
+	tests.library.test_watch tests.control.test_api tests.control.test_metrics tests.control.test_server \
+	tests.client.test_progress tests.download.test_machine tests.download.swarm.test_machine \
+	tests.guest.test_server tests.integration.test_swarm.SwarmTests.test_four
+
+lowest: $(LOWEST_STAMP)  ## a part of the tests, with every direct dependency at its lowest
+	$(LOWEST)/bin/trial --temp-directory=_trial_temp_lowest $(LOWEST_TESTS)
+
+$(LOWEST_STAMP): pyproject.toml setup.cfg constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+	  | sed 's/>=/==/' >$(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt \
+	  $$(grep '^hypothesis==' constraints.txt) --editable .
+	touch $@
+
 wheel: $(STAMP)  ## build the wheel, install it elsewhere, use it from there
 	$(BIN)/trial tests/wheel_checks.py
 
@@ -88,11 +109,11 @@ tools:
 	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || \
 	  echo "these are not here and cannot be installed, so some tests will be skipped:$$missing"
 
-$(STAMP): pyproject.toml setup.cfg
+$(STAMP): pyproject.toml setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis

@@ -69,6 +69,7 @@ class Listening(Service):
         self._sockets: dict[Link, _Sockets] = {}
         self._periodic = Periodic(reactor, REFRESH_SECONDS, self.refresh)
         self._had_links = True
+        self._blind = ""  # why the interfaces cannot be read right now
 
     # -- what is open
 
@@ -85,15 +86,16 @@ class Listening(Service):
     @property
     def problems(self) -> tuple[str, ...]:
         """What is in the way, as sentences."""
+        blind = (self._blind,) if self._blind else ()
         if not self._sockets:
-            return ("no network interface is up; waiting for one",)
+            return blind or ("no network interface is up; waiting for one",)
         shut = (
             f"no TCP port of {link.address} can be used, so nothing is shared"
             for link, sockets in self._sockets.items()
             if sockets.tcp is None
         )
         return tuple(
-            dict.fromkeys((*shut, *self._announcer.problems, *self._neighbourhood.problems))
+            dict.fromkeys((*blind, *shut, *self._announcer.problems, *self._neighbourhood.problems))
         )
 
     def is_own(self, address: IPv4Address) -> bool:
@@ -144,7 +146,14 @@ class Listening(Service):
     def refresh(self) -> None:
         """Follow the interfaces: open new links, close lost ones, take back the standard port."""
         settings = self._settings
-        wanted = find_links(settings.addresses, settings.broadcasts, self._read_interfaces)
+        try:
+            wanted = find_links(settings.addresses, settings.broadcasts, self._read_interfaces)
+        except OSError as error:  # out of descriptors or memory: what is open stays open
+            if not self._blind:
+                self._log.warn("{problem}", problem=_blind(error))
+            self._blind = _blind(error)
+            return
+        self._blind = ""
         for link in [link for link in self._sockets if link not in wanted]:
             self._log.info("{address} is gone from this machine", address=link.address)
             self._close(link)
@@ -235,3 +244,7 @@ class Listening(Service):
 
     def _log_failure(self, failure: Any) -> None:
         self._log.failure("closing a socket failed", failure=failure)
+
+
+def _blind(error: OSError) -> str:
+    return f"the network interfaces cannot be read ({error.strerror}); trying again"

@@ -364,7 +364,10 @@ def make_node(settings: Settings, reactor: Any, *, resume: bool) -> Node:
 
     Raises `StateInUseError` (with the pid of the owner), `SettingsError`, `StorageError`.
     """
-    links = find_links(settings.addresses, settings.broadcasts, read_interfaces)
+    try:
+        links = find_links(settings.addresses, settings.broadcasts, read_interfaces)
+    except OSError as error:
+        raise LocalError(f"the network interfaces cannot be read: {error.strerror}") from error
     check_addresses(settings.addresses, links)
     lock = StateLock(settings.state, STARTING_SECONDS if resume else 0.0)
     index: Index | None = None

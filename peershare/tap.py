@@ -7,17 +7,27 @@ one clear line and exit status 1, before anything is started.  Not for: logic.
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
-from peershare.control.server import ControlService
 from peershare.errors import LocalError
-from peershare.node import make_node, use_monotonic_clock
 from peershare.options import OPTIONS, Option
 from peershare.settings import Settings, load_settings
+
+
+def _is_default(number: int) -> bool:
+    return signal.getsignal(number) is signal.default_int_handler
+
+
+def _end(*_: object) -> None:
+    """Python: Ctrl-C while nothing runs yet, and most of it is still being imported."""
+    os._exit(130)
 
 
 class Options(usage.Options):
@@ -35,6 +45,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         self.flags: dict[str, list[str]] = {}
+        if Path(sys.argv[0]).name == "twistd" and _is_default(signal.SIGINT):
+            signal.signal(signal.SIGINT, _end)  # until the reactor sees to it
         super().__init__()
 
     def parseOptions(self, options: Any = None) -> None:
@@ -68,6 +80,12 @@ def makeService(options: Options) -> IService:
     """The service: a node and its local API.  Ends the program if it cannot be made."""
     from twisted.internet import reactor
 
+    from peershare.control.server import ControlService
+    from peershare.node import make_node, use_monotonic_clock
+
+    if signal.getsignal(signal.SIGINT) is _end:
+        running: Any = reactor
+        running.callWhenRunning(signal.signal, signal.SIGINT, running.sigInt)
     use_monotonic_clock(reactor)
     try:
         node = make_node(options.settings, reactor, resume=True)
