@@ -89,7 +89,8 @@ LASTING = frozenset(
 
 
 class BadPathError(StorageError):
-    """The path that a user named is not that of a regular file which we can read."""
+    """The path that a user named is not that of a regular file which we can read, or of a folder
+    into which we can write."""
 
 
 class Reason(StrEnum):

@@ -66,7 +66,7 @@ class ShowingTests(ValuesTestCase):
         self.file("forest.png")
         self.start()
         self.hear(A, "bee_1")
-        self.udp("").hear(b"junk", A)
+        self.udp("198.18.0.255").hear(b"junk", A)
         self.node.start_download("bee", None)
         dialled = self.accept()
         dialled.give(b"x" * 10)

@@ -183,7 +183,10 @@ class ApiError(Struct, frozen=True, omit_defaults=True):
 PROBLEMS: dict[str, tuple[int, str]] = {
     "bad-body": (400, "the body is not what is wanted here"),
     "bad-query": (400, "a parameter is unknown, or has a value that cannot be used"),
-    "bad-path": (400, "the path is no absolute one, or not that of a regular file to be read"),
+    "bad-path": (
+        400,
+        "the path is no absolute one, or not that of what can be used here",
+    ),
     "bad-name": (400, "no content and no file can have this name"),
     "bad-token": (401, "the token, or the page's cookie, is missing or wrong"),
     "bad-code": (403, "the code is unknown, used or old"),

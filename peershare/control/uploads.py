@@ -68,6 +68,10 @@ class Upload:
         self._problem: Exception | None = None
         self._finished: Deferred[ShareStatus] | None = None
 
+    def begin(self) -> None:
+        """Make the file, so that what cannot be taken is refused before its bytes are sent."""
+        self._work(self._workers(self._writer.write, b""))
+
     def write(self, data: bytes) -> None:
         """Some more bytes."""
         if self._given_up or self._problem is not None:
@@ -176,6 +180,7 @@ class Uploads:
         writer = self._node.receive_share(name, size)
         upload = Upload(writer, self._workers, source, on_failed, self._over)
         self._open.add(upload)
+        upload.begin()
         return upload
 
     def close(self) -> Deferred[None]:

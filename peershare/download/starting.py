@@ -224,7 +224,7 @@ class Starter:
     def record(self, wish: Wish) -> DownloadRecord:
         """What is remembered of this wish: an unfinished download, or a new one.
 
-        Raises `StorageError`, at once where nothing can ever be written into its folder.
+        Raises `BadPathError`, at once where nothing can ever be written into its folder.
         """
         check_destination(wish.folder)
         record = self._index.find_download(wish.name, wish.folder, wish.content)

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -31,7 +32,7 @@ from peershare.library.scan import WRITTEN, Scanner, is_unfinished
 from peershare.library.shelf import Shelf
 from peershare.library.surveys import KnownFiles, Survey, Surveys
 from peershare.library.swarmpart import SwarmPart
-from peershare.library.verifying import verify
+from peershare.library.verifying import CHANGED_QUIETLY, verify
 from peershare.library.watch import FolderWatch
 from peershare.status import VerifyResult
 from peershare.wire.catalogue import CatalogueEntry
@@ -92,6 +93,8 @@ class Library(Service):
         self._not_offered: tuple[int, Mapping[str, str]] = (0, {})  # as of a version
         self._log = Logger()
         self._withdrawn: dict[str, float] = {}  # sentences, and when
+        # what was withdrawn since `verify` has said so
+        self._changed_quietly: dict[str, Identity] = {}
         self.problem = ""
         self.first_scan = self._surveys.first
 
@@ -307,7 +310,15 @@ class Library(Service):
                 self._tell(self._on_native_change)
             elif self.content_id(file) != hashed.manifest.content_id:
                 self._withdraw(file)
-        return tuple(result for _, _, result in found)
+        return tuple(self._with_what_was_found(file, result) for file, _, result in found)
+
+    def _with_what_was_found(self, file: SharedFile, result: VerifyResult) -> VerifyResult:
+        """A change that was found before anybody asked is told to who asks first."""
+        if self._changed_quietly.pop(file.key, None) != file.identity:
+            return result
+        if result.state not in ("unchanged", "new"):
+            return result
+        return replace(result, state="changed", detail=CHANGED_QUIETLY)
 
     def withdraw(self, content_id: str, path: Path) -> None:
         """The file at this path does not hold this content, which it is offered for."""
@@ -328,6 +339,7 @@ class Library(Service):
         )
         self._log.warn("{sentence}", sentence=sentence)
         self._withdrawn[sentence] = self._reactor.seconds()
+        self._changed_quietly[file.key] = file.identity
         self._contents.forget(file)
         if file.key in self._shelf.elsewhere:
             self._contents.add(file)  # no scan would find it

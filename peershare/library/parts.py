@@ -20,7 +20,7 @@ from threading import Lock
 from peershare.content.blocks import BlockSet, block_range
 from peershare.content.chunks import ByteRange
 from peershare.content.manifest import Manifest, digest
-from peershare.errors import LASTING, StorageError
+from peershare.errors import LASTING, BadPathError, StorageError
 from peershare.library.files import (
     Name,
     OpenFolder,
@@ -508,7 +508,7 @@ def _remove(folders: list[Path]) -> None:
 
 
 def check_destination(folder: Path) -> None:
-    """Raise `StorageError` if nothing will ever be written into this folder; leaves no trace.
+    """Raise `BadPathError` if nothing will ever be written into this folder; leaves no trace.
 
     What may pass (a full disk) is no reason to refuse.
     """
@@ -521,4 +521,4 @@ def check_destination(folder: Path) -> None:
                 raise OSError(number, os.strerror(number), str(folder))
     except StorageError as error:
         if error.lasting:
-            raise
+            raise BadPathError(str(error), lasting=True) from None

@@ -12,6 +12,7 @@ from peershare.library.filehash import SLICE_BYTES, Hashed, Wanted, hash_files, 
 from peershare.status import VerifyResult
 
 _BATCH_FILES = 64
+CHANGED_QUIETLY = "its bytes changed while its size and time did not: the disk may be failing"
 
 
 async def verify(
@@ -60,11 +61,7 @@ def _result(file: SharedFile, known: str, hashed: Hashed) -> VerifyResult:
         else:
             state = "changed"
             same = hashed.identity == file.identity
-            detail = (
-                "its bytes changed while its size and time did not: the disk may be failing"
-                if same
-                else "it was changed a moment ago"
-            )
+            detail = CHANGED_QUIETLY if same else "it was changed a moment ago"
     return VerifyResult(
         name=_text(file.name),
         path=_text(str(file.path)),

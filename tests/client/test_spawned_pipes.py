@@ -295,9 +295,9 @@ class OwnNodeTests(SpawnedTestCase):
 
     def test_not_found(self) -> None:
         """A node of its own is started, says what it waits for, and is gone afterwards."""
-        done = self.run_client("get", "forest", "--wait", "1", *self.own_node_flags())
+        done = self.run_client("get", "forest", "--wait", "3", *self.own_node_flags())
         self.assertEqual(done.returncode, 3, done.stderr)
-        self.assertIn("waiting up to 1 s", done.stderr)
+        self.assertIn("waiting up to 3 s", done.stderr)
         self.assertIn("not found", done.stderr)
         self.assertFalse((self.state / "control.json").exists())
         self.assertTrue((self.state / "peershare.log").exists())

@@ -34,9 +34,9 @@ class SlowWorkers:
         self.work.append((done, lambda: function(*arguments)))
         return done
 
-    def do(self) -> None:
-        """What was asked first."""
-        done, work = self.work.pop(0)
+    def do(self, place: int = 0) -> None:
+        """What was asked first, or at another place."""
+        done, work = self.work.pop(place)
         try:
             result = work()
         except Exception as error:
@@ -62,7 +62,10 @@ class UploadsTests(SynchronousTestCase):
         self.held = False
 
     def open(self, name: str = "x.bin", size: int | None = None) -> Upload:
-        return self.uploads.open(name, size, self, self.failed.append)
+        """One whose file is made."""
+        upload = self.uploads.open(name, size, self, self.failed.append)
+        self.workers.do(-1)
+        return upload
 
     @property
     def writer(self) -> FakeWriter:
@@ -166,6 +169,13 @@ class UploadsTests(SynchronousTestCase):
         self.writer.problem = FULL
         self.assertIs(self.failureResultOf(upload.finish()).value, FULL)
         self.assertEqual(self.failed, [])
+
+    def test_before_its_bytes(self) -> None:
+        """What the disk cannot hold is refused although nothing of it has been sent."""
+        self.uploads.open("x.bin", 10**17, self, self.failed.append)
+        self.writer.problem = FULL
+        self.workers.do()
+        self.assertEqual((self.failed, self.writer.ended), ([FULL], "aborted"))
 
     def test_too_many(self) -> None:
         """They are counted; one that is over makes room."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from urllib.error import HTTPError
 
 from peershare.status import DownloadState, DownloadStatus
 from tests.integration.peers import Download, Peer, picture
@@ -35,16 +37,19 @@ class DiskTests(SwarmTestCase, SmallDiskTestCase):
         self.assertLess(sum(line.bytes for line in one.history("upload")), 2 * len(FOREST))
 
     def test_read_only(self) -> None:
-        """A share folder that cannot be written: said with its path, and over when it can."""
+        """A share folder that cannot be written: said at once, with its path."""
         one, two = self.start(1, forest_png=FOREST), self.on_a_small_disk("size=16m")
         self.remount(two, "ro")
         self.wait_to_find(two, FOREST)
-        running = two.download("forest.png")
-        status = running.wait_for(lambda status: status.state is DownloadState.BLOCKED)
-        self.assertIn(f"{two.share}: cannot write into this folder: Read-only", status.problem)
+        with self.assertRaises(HTTPError) as caught:
+            two.download("forest.png")
+        self.addCleanup(caught.exception.close)
+        problem = json.loads(caught.exception.read())["message"]
+        self.assertIn(f"{two.share}: cannot write into this folder: Read-only", problem)
         self.assertEqual(one.history("upload"), [], "nobody was asked for blocks in vain")
         self.assertEqual(two.failures(), [])
         self.remount(two, "rw")
+        running = two.download("forest.png")
         self.assertTrue(running.wait().verified)
         self.assertEqual((self.seen(two) / "forest.png").read_bytes(), FOREST)
 

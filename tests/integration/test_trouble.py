@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from urllib.error import HTTPError
 
 from peershare.status import DownloadState
 from tests.integration.peers import ClassicPeersTestCase, Peer, PeersTestCase, picture
@@ -82,15 +83,18 @@ class DiskTests(ClassicPeersTestCase, SmallDiskTestCase):
         self.assertEqual((self.seen(two) / "forest.png").read_bytes(), FOREST)
 
     def test_read_only(self) -> None:
-        """A share folder that cannot be written: said with its path, and over when it can."""
+        """A share folder that cannot be written: said at once, with its path."""
         one, two = self.start(1, forest_png=FOREST), self.on_a_small_disk("size=16m")
         self.remount(two, "ro")
         two.wait_to_know(one.address, "forest")
-        running = two.download("forest")
-        status = running.wait_for(lambda status: status.state is DownloadState.BLOCKED)
-        self.assertIn(f"{two.share}: cannot write into this folder: Read-only", status.problem)
+        with self.assertRaises(HTTPError) as caught:
+            two.download("forest")
+        self.addCleanup(caught.exception.close)
+        problem = json.loads(caught.exception.read())["message"]
+        self.assertIn(f"{two.share}: cannot write into this folder: Read-only", problem)
         self.assertEqual(one.history("upload"), [], "nobody was asked in vain")
         self.remount(two, "rw")
+        running = two.download("forest")
         running.wait()
         self.assertEqual((self.seen(two) / "forest.png").read_bytes(), FOREST)
 

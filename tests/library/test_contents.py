@@ -314,6 +314,21 @@ class UnseenChangeTests(ContentsTestCase):
         self.reactor.advance(3_601.0)
         self.assertEqual(self.library.problems, ())
 
+    def test_who_verifies_is_told(self) -> None:
+        """Although it was found before, and once."""
+        self.file("forest.png")
+        path = self.file("bee.png")
+        self.start()
+        self.change(path)
+        self.rescan()
+        self.settle()
+        for states in ({"forest.png": "unchanged", "bee.png": "changed"}, {"unchanged"}):
+            verified = self.library.verify()
+            self.settle()
+            results = self.successResultOf(verified)
+            found = {result.name: result.state for result in results}
+            self.assertEqual(found if isinstance(states, dict) else {*found.values()}, states)
+
     def test_it_stays_offered_until_that_is_known(self) -> None:
         """A link or a chmod looks the same: nothing is withdrawn for it."""
         path = self.file("forest.png")
