@@ -147,10 +147,22 @@ class OpenContents:
 
         One that is open already is given only if it is the same file, in the same state.
         """
+        return self.held(handle) or self.take(OpenContent(handle))
+
+    def held(self, handle: ContentHandle) -> OpenContent | None:
+        """The content of this handle, to be released, if it is open already in that state."""
         opened = self._open.get(handle.id)
         if opened is not None and opened.descriptor >= 0:
             known = opened.handle
             if (known.path, known.identity) == (handle.path, handle.identity):
                 return opened.hold()
-        opened = self._open[handle.id] = OpenContent(handle)
-        return opened
+        return None
+
+    def take(self, fresh: OpenContent) -> OpenContent:
+        """A content that was opened elsewhere; or what has been opened in its place meanwhile."""
+        opened = self.held(fresh.handle)
+        if opened is not None:
+            fresh.release()
+            return opened
+        self._open[fresh.handle.id] = fresh
+        return fresh

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from peershare.content.chunks import ByteRange
 from peershare.ledger import Ledger
 from peershare.library.entries import Workers
@@ -41,6 +45,8 @@ class Means:
 class ChunkAnswer:
     """One chunk for one connection, from `start` until the connection is lost."""
 
+    _log = Logger()
+
     def __init__(self, means: Means, host: Host, requested: str) -> None:
         """`requested` is the name as it was asked for."""
         self._means = means
@@ -55,6 +61,7 @@ class ChunkAnswer:
         self._written = 0
         self._result = ""
         self._ended = False
+        self._lost = False
 
     @property
     def sent(self) -> int:
@@ -70,10 +77,26 @@ class ChunkAnswer:
             self._host.transport.abortConnection()
             return
         self._chunk_name = handle.name
+        opening: Deferred[OpenChunk] = self._means.workers(OpenChunk, handle)
+        opening.addCallbacks(self._opened, self._not_opened)
+        opening.addErrback(lambda f: self._log.failure("answering with a chunk failed", failure=f))
+
+    def _opened(self, chunk: OpenChunk) -> None:
+        if self._lost:
+            chunk.close()
+            return
+        self._chunk = chunk
         try:
-            self._chunk = OpenChunk(handle)
-            self._send(self._chunk)
+            self._send(chunk)
         except (FileChangedError, OSError) as failed:
+            self._fail(failed)
+
+    def _not_opened(self, failure: Failure) -> None:
+        failed = failure.value
+        if not isinstance(failed, FileChangedError | OSError):
+            self._host.transport.abortConnection()
+            failure.raiseException()
+        if not self._lost:
             self._fail(failed)
 
     def written(self) -> None:
@@ -88,6 +111,7 @@ class ChunkAnswer:
 
     def lost(self, *, clean: bool) -> None:
         """The connection is gone, in order or not: log what became of it, hold nothing."""
+        self._lost = True
         self._alarm.clear()
         if self._producer is not None:
             self._producer.stopProducing()

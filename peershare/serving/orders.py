@@ -10,6 +10,9 @@ import errno
 from collections.abc import Callable
 from functools import partial
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
 from peershare.content.blocks import runs, unrolled
 from peershare.library.entries import ContentHandle
 from peershare.library.opened import FileChangedError, OpenContent
@@ -41,6 +44,8 @@ FRESH_SECONDS = 1.0
 class Orders:
     """See the module; the session gives its requests in, and asks what is next."""
 
+    _log = Logger()
+
     def __init__(
         self,
         serving: Serving,
@@ -59,6 +64,7 @@ class Orders:
         self._uploaded = uploaded
         self._wake = wake
         self._over = False
+        self.opening = False  # what is next waits for a disk
         self._now: Callable[[], float] = serving.reactor.seconds
         self._queue = BlockQueue()
         self._receivers: dict[str, Receiver] = {}
@@ -176,14 +182,15 @@ class Orders:
 
     def ship(self) -> Shipment | None:
         """The next block; None if there is none now (but perhaps an answer that says why)."""
-        waiting = self._queue.pop()
-        if waiting is None:
+        content = self._opened()
+        waiting = None if content is None else self._queue.pop()
+        if waiting is None or content is None:
             return None
         receiver, block = waiting
         try:
-            content = self._opened(receiver)
+            content.check_unchanged()
         except (FileChangedError, OSError) as failed:
-            self._give_up(receiver, block, failed)
+            self._give_up(receiver, [(block, 1)], failed)
             return None
         where = content.range_of(block)
         receiver.shipped += 1
@@ -251,31 +258,61 @@ class Orders:
         receiver.handle, receiver.found_at = handle, self._now()
         return receiver
 
-    def _opened(self, receiver: Receiver) -> OpenContent:
-        """The content, open and unchanged.  Raises `OSError`, `FileChangedError`."""
-        try:
-            content = self._serving.contents.hold(receiver.handle)
-        except (FileChangedError, OSError):
-            # a part that became a file has another path now
-            handle = self._serving.library.find_content(receiver.handle.id)
-            if handle is None or handle.path == receiver.handle.path:
-                raise
-            receiver.handle = handle
-            content = self._serving.contents.hold(handle)
+    def _opened(self) -> OpenContent | None:
+        """The content of the block that is next, open; None if there is none, or not yet."""
+        while not self.opening:
+            receiver = self._queue.peek()
+            if receiver is None:
+                return None
+            content = self._serving.contents.held(receiver.handle)
+            if content is not None:
+                self.rest()
+                self._open = content
+                return content
+            self.opening = True
+            opening = self._serving.open(receiver.handle)
+            opening.addCallbacks(self._has_opened, self._cannot_open, (), {}, (receiver,))
+            opening.addErrback(lambda f: self._log.failure("opening a content failed", failure=f))
+        return None
+
+    def _has_opened(self, content: OpenContent) -> None:
+        self.opening = False
+        if self._over:
+            content.release()
+            return
         self.rest()
         self._open = content
-        content.check_unchanged()
-        return content
+        self._wake()
 
-    def _give_up(self, receiver: Receiver, block: int, failed: Exception) -> None:
-        """It is our side that cannot: say so for all that is queued, look at the folder again."""
+    def _cannot_open(self, failure: Failure, receiver: Receiver) -> None:
+        self.opening = False
+        failed = failure.value
+        if not isinstance(failed, FileChangedError | OSError):
+            failure.raiseException()
+        if self._over:
+            return
+        # a part that became a file has another path now
+        handle = self._serving.library.find_content(receiver.handle.id)
+        if handle is not None and handle.path != receiver.handle.path:
+            receiver.handle = handle
+        else:
+            self._give_up(receiver, [], failed)
+        self._wake()
+
+    def _give_up(self, receiver: Receiver, popped: Pairs, failed: Exception) -> None:
+        """It is our side that cannot: say so for all that is queued, look at the folder again.
+
+        And for what was taken from the queue already.
+        """
         if isinstance(failed, FileChangedError):
             code = "changed"
         else:
             full = isinstance(failed, OSError) and failed.errno in (errno.EMFILE, errno.ENFILE)
             code = "busy" if full else "unreadable"
         why = failed.strerror or "unreadable" if isinstance(failed, OSError) else str(failed)
-        blocks = [*self._queue.drop(receiver), (block, 1)]
+        blocks = [*self._queue.drop(receiver), *popped]
+        if not blocks:
+            return  # they were cancelled meanwhile
         self._refuse(code, why, receiver.handle.id, runs(unrolled(blocks)))
         receiver.failure = f"failed {code}: {failed}"
         receiver.found_at = float("-inf")

@@ -40,6 +40,11 @@ class BlockQueue:
         receiver.queued += 1
         (self._late if late else self._lane).append((receiver, block))
 
+    def peek(self) -> Receiver | None:
+        """Whose block goes next."""
+        lane = self._lane or self._late
+        return lane[0][0] if lane else None
+
     def pop(self) -> tuple[Receiver, int] | None:
         """What goes next."""
         lane = self._lane or self._late

@@ -295,8 +295,8 @@ class ServingSession:
         self._connection.uploaded(count)
 
     def _drained(self) -> None:
-        """Everything has left."""
-        if self._finishing:
+        """Everything has left, or waits for a disk."""
+        if self._finishing and not self._orders.opening:
             self._outgoing.close()
             self._connection.end_stream()
 

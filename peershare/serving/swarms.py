@@ -14,10 +14,12 @@ from itertools import count
 from random import Random
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
 from peershare.ledger import Ledger
 from peershare.library.entries import ContentHandle, Workers
 from peershare.library.library import Library
-from peershare.library.opened import OpenContents
+from peershare.library.opened import OpenContent, OpenContents
 from peershare.serving.receiver import Face, Receiver
 from peershare.serving.steering import Steering
 from peershare.serving.warming import Warmer
@@ -251,12 +253,22 @@ class Serving:
         self.wrong = WrongBlocks(reactor, library, workers)
         self.cpu = cpu
         self.shares = TimeShares(SHARE_OF_TIME, BURST_SECONDS, TOGETHER)
+        self._workers = workers
         self._random = random
         self._is_alone = is_alone
         self._met = met
         self._swarms: dict[str, Swarm] = {}
         self._receivers = count(1)
         library.on_blocks(self.came)
+
+    def open(self, handle: ContentHandle) -> Deferred[OpenContent]:
+        """Have a worker open a content; fires with it, to be released.
+
+        Fails with `OSError`, `FileChangedError`.
+        """
+        opening: Deferred[OpenContent] = self._workers(OpenContent, handle)
+        opening.addCallback(self.contents.take)
+        return opening
 
     def receiver(self, session: Face, handle: ContentHandle) -> Receiver:
         """A session wants something of a content."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from peershare.library.opened import OpenContent
 from peershare.serving import outgoing
 from peershare.serving.session import STALLED_SECONDS
-from peershare.wire.messages import GetBlocks, GetCatalogue, Have, Join, Problem
+from peershare.wire.messages import Cancel, GetBlocks, GetCatalogue, Have, Join, Problem
 from tests.fakes import HeldWorkers
-from tests.serving.world import BLOCK, Client, ServingTestCase
+from tests.serving.world import BLOCK, B, Client, ServingTestCase
 
 
 class ChangedTests(ServingTestCase):
@@ -196,10 +196,13 @@ class ColdTests(ServingTestCase):
         warm, _ = self.large(3, "warm")
         self.patch(OpenContent, "cached", lambda content, _: content.handle.name == "warm" or False)
         first, second = self.greeted(), self.greeted()
+        second.send(self.asks(warm, 0))
+        self.workers.do_one()
         first.send(self.asks(cold, 2))
+        self.workers.do_one()
         self.assertEqual(self.workers.waiting, ["read_through"])
         self.assertEqual(first.blocks(), [])
-        second.send(self.asks(warm, 0, 1))
+        second.send(self.asks(warm, 1))
         self.assertEqual(len(second.blocks()), 2)
         self.reactor.pump([5.0] * 10)
         self.assertTrue(first.transport.connected)
@@ -211,6 +214,7 @@ class ColdTests(ServingTestCase):
         cold, _ = self.large(5, "cold")
         self.patch(OpenContent, "cached", lambda *_: False)
         client = self.greeted().send(self.asks(cold, 2))
+        self.workers.do_one()
         client.transport.lose(ConnectionError())
         self.assertEqual(len(self.open_files()), 1)
         self.workers.do_all()
@@ -221,9 +225,43 @@ class ColdTests(ServingTestCase):
         handle, _ = self.large(300)
         self.patch(OpenContent, "cached", lambda *_: None)
         client = self.greeted().send(GetBlocks(content=handle.id, blocks=((0, 200),)))
-        self.assertEqual(len(client.blocks()), 200)
+        self.workers.do_one()
+        self.assertEqual(len(client.take().blocks()), 200)
         self.assertEqual(self.workers.waiting, ["will_need"] * 2)
         self.workers.do_all()
+
+    def test_opened_by_a_worker(self) -> None:
+        """Nothing waits for the disk but the block; the end of the stream waits for that."""
+        handle, data = self.large(3)
+        client = self.greeted().send(self.asks(handle, 1))
+        self.assertEqual((self.workers.waiting, self.open_files()), (["OpenContent"], []))
+        self.assertEqual(len(client.send(GetCatalogue()).messages), 1)
+        client.clear()
+        client.protocol.readConnectionLost()
+        client.take()
+        self.workers.do_all()
+        self.assertEqual(client.take().blocks(), [(1, data[BLOCK : 2 * BLOCK])])
+
+    def test_gone_while_it_is_opened(self) -> None:
+        """The connection, or what it wanted: nothing stays open."""
+        handle, _ = self.large(3)
+        client = self.greeted().send(self.asks(handle, 1))
+        client.send(Cancel(content=handle.id, blocks=((1, 1),)))
+        other = self.greeted(B).send(self.asks(handle, 1))
+        other.transport.lose(ConnectionError())
+        self.workers.do_all()
+        self.assertEqual(client.take().messages, [])
+        self.reactor.pump([5.0, 5.0])
+        self.assertEqual(self.open_files(), [])
+
+    def test_what_cannot_be_opened(self) -> None:
+        """It is said of all blocks that wait for it."""
+        handle, _ = self.large(3)
+        client = self.greeted().send(self.asks(handle, 0, 1))
+        handle.path.unlink()
+        self.workers.do_all()
+        ((problem,), rescans) = client.take().messages, self.library.rescans
+        self.assertEqual((problem.code, problem.blocks, rescans), ("unreadable", ((0, 2),), 1))
 
     def test_what_is_cached(self) -> None:
         """What was just written is in memory, if the system says so at all."""
