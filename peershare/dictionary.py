@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from ipaddress import AddressValueError, IPv4Address
 
 from msgspec import Struct
@@ -237,15 +238,19 @@ def parse_dictionary(text: str) -> dict[str, tuple[str, ...]]:
     if isinstance(written, dict):
         lists = [(name, told) for name, told in written.items() if isinstance(told, list)]
     else:
-        rows = (line.partition(":") for line in text.splitlines())
+        # Who only ever appends writes the same few lines a million times.
+        rows = (line.partition(":") for line in dict.fromkeys(text.splitlines()))
         lists = [(name.strip(_QUOTING), told.split(",")) for name, _, told in rows]
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, dict[str, None]] = {}
+    is_address = cache(_is_address)
     for name, told in lists:
-        addresses = [a.strip(_QUOTING) for a in told if isinstance(a, str)]
-        known = dict.fromkeys(a for a in addresses if _is_address(a))
-        if known and parse_chunk_name(name) is not None:
-            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *known)))
-    return found
+        if name not in found and parse_chunk_name(name) is None:
+            continue
+        addresses = (a.strip(_QUOTING) for a in told if isinstance(a, str))
+        known = dict.fromkeys(a for a in addresses if is_address(a))
+        if known:
+            found.setdefault(name, {}).update(known)
+    return {name: tuple(known) for name, known in found.items()}
 
 
 # What some writers of the line form leave around names and addresses.

@@ -225,11 +225,15 @@ class DictionaryFile:
         if not 0 <= age < LIFETIME_SECONDS:
             return
         told_at = self._reactor.seconds() - age
-        for chunk, addresses in found[1].items():
+        pairs = ((chunk, address) for chunk, told in found[1].items() for address in told)
+        for number, (chunk, address) in enumerate(pairs, 1):
             name = parse_chunk_name(chunk)
-            for address in addresses:
-                if name is not None and is_another(IPv4Address(address)):
-                    self._dictionary.tell(address, [name], told_at)
+            if name is not None and is_another(IPv4Address(address)):
+                self._dictionary.tell(address, [name], told_at)
+            if number % LINES_OF_BASES == 0:
+                await deferLater(self._reactor, 0)
+                if self._closed:
+                    return
 
     def touch(self) -> None:
         """The dictionary may have changed: write it now, or as soon as a second has gone by."""
@@ -311,7 +315,7 @@ def _read(path: Path) -> tuple[float, dict[str, tuple[str, ...]]]:
         if not stat.S_ISREG(status.st_mode):
             return nothing
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            text = file.read(_MOST_READ_BYTES).decode("utf-8", "replace")
+            text = file.read(_MOST_READ_BYTES).decode("utf-8-sig", "replace")
     except OSError:
         return nothing
     finally:

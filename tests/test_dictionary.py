@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from peershare import dictionary
 from peershare.content.names import ChunkName, parse_chunk_name
 from peershare.dictionary import (
     ContentDictionary,
@@ -239,6 +240,15 @@ class ParseDictionaryTests(SynchronousTestCase):
             "my file_1": ("198.18.0.3", "198.18.0.4"),
         }
         self.assertEqual(parse_dictionary(text), expected)
+
+    def test_duplicates_cost_little(self) -> None:
+        """Who only ever appends: an address that stands there a thousand times is judged once."""
+        judged: list[str] = []
+        judge = dictionary._is_address
+        self.patch(dictionary, "_is_address", lambda text: judged.append(text) or judge(text))
+        text = "forest_1: 198.18.0.2, 198.18.0.3\n" * 1_000
+        self.assertEqual(parse_dictionary(text), {"forest_1": ("198.18.0.2", "198.18.0.3")})
+        self.assertEqual(judged, ["198.18.0.2", "198.18.0.3"])
 
     def test_lines_with_quotes(self) -> None:
         """What a hasty writer leaves around names and addresses is taken away."""

@@ -404,6 +404,26 @@ class RecallTests(FileTestCase):
         text = '{"forest_1": ["203.0.113.1", "198.18.0.2", "no address"], "junk": ["198.18.0.2"]}'
         self.assertEqual(self.recall(text, 10), {"forest_1": [A]})
 
+    def test_byte_order_mark(self) -> None:
+        """What some editors put before the text belongs to no name, in either form."""
+        self.assertEqual(self.recall('\ufeff{"forest_1": ["198.18.0.2"]}', 10), {"forest_1": [A]})
+        self.assertEqual(self.recall("\ufeffbee_1: 198.18.0.2", 10)["bee_1"], [A])
+
+    def test_taken_in_slices(self) -> None:
+        """A long one does not keep the reactor, and an end of the service need not wait for it."""
+        told = ", ".join(
+            str(IPv4Address("198.18.0.2") + number) for number in range(4 * LINES_OF_BASES)
+        )
+        self.path.write_text(f"forest_1: {told}\n")
+        os.utime(self.path, (1_000_000.0, 1_000_000.0))
+        recalled = self.file.recall(1_000_010.0, lambda address: True)
+        self.assertNoResult(recalled)
+        closed = self.file.close()
+        self.reactor.advance(0)
+        self.successResultOf(recalled)
+        self.successResultOf(closed)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_damaged_or_not_there(self) -> None:
         """Nothing is recalled and nothing breaks."""
         self.assertEqual(self.recall('{"forest_1": ["198.18', 10), {})
