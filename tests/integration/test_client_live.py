@@ -20,7 +20,6 @@ from tests.integration.test_client import ClientTestCase
 from tests.lab.processes import wait_until
 
 FOREST, BEE = picture(3_000_007, 4), picture(40_000, 5)
-SLOW = ("--upload-limit", "300k")
 
 
 def seconds(child: PtyProcess) -> list[int]:
@@ -30,10 +29,12 @@ def seconds(child: PtyProcess) -> list[int]:
 
 
 class LiveTestCase(ClientTestCase):
+    limit = "300k"
+
     def swarm(self) -> tuple[Peer, Peer, Peer]:
         """Two peers that give slowly, and one that wants it."""
         for number in (1, 2):
-            self.start(number, *SLOW, forest_png=FOREST, bee_png=BEE)
+            self.start(number, "--upload-limit", self.limit, forest_png=FOREST, bee_png=BEE)
         three = self.start(3)
         for number in (1, 2):
             three.wait_to_know(self.peer(number).address, "forest", "bee")
@@ -97,6 +98,8 @@ class GetTests(LiveTestCase):
 
 
 class StatusTests(LiveTestCase):
+    limit = "150k"  # there is to be time for a command or two, each a process of its own
+
     def test_wide(self) -> None:
         """A download moves, is held and goes on; the peers that give have rates."""
         self.watch(80)
@@ -191,6 +194,8 @@ class StatusTests(LiveTestCase):
 
 
 class SteeringTests(LiveTestCase):
+    limit = "150k"  # there is to be time for a command or two, each a process of its own
+
     def test_cancel_and_history(self) -> None:
         """What is cancelled leaves its part; what came is in the history since then."""
         _, _, three = self.swarm()

@@ -91,13 +91,8 @@ export class DownloadCard {
       trying(async () => {
         const askedAt = performance.now();
         const status = await post(`downloads/${this.id}/${label.toLowerCase()}`);
-        const focused = document.activeElement === made;
         this._store.answered(status, askedAt);
         this.update(this._store.downloads.get(this.id) ?? status);
-        if (focused && made.hidden) {
-          // what has vanished under the focus hands it on
-          (Object.values(this._buttons).find((one) => !one.hidden) ?? this._name).focus();
-        }
       }),
     );
     return made;
@@ -118,6 +113,8 @@ export class DownloadCard {
     setText(this._figures, lineOf(status));
     setText(this._problem, safe(status.problem, 1000));
     this._problem.hidden = !status.problem || status.state === "done";
+    const buttons = Object.values(this._buttons);
+    const focused = buttons.find((one) => one === document.activeElement);
     const { pause, resume, cancel } = this._buttons;
     pause.hidden = !CAN_PAUSE.has(status.state);
     resume.hidden = status.state !== "paused" && status.state !== "stopped";
@@ -127,6 +124,10 @@ export class DownloadCard {
     }
     setAttribute(this._blocks, "aria-label", `Blocks of ${name}`);
     this._foot.hidden = pause.hidden && resume.hidden && cancel.hidden;
+    if (focused?.hidden) {
+      // what has vanished under the focus hands it on, whether an answer or an event did it
+      (buttons.find((one) => !one.hidden) ?? this._name).focus();
+    }
   }
 
   _progress(status, name) {
