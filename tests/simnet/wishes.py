@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from peershare.content.manifest import manifest_of
 from peershare.errors import AmbiguousContentError, PeershareError
+from peershare.status import DownloadState
 from tests.simnet.world import Machine
 
 
@@ -22,7 +23,10 @@ class Wish:
     def ask(self) -> None:
         """Ask, if it is running and has not been asked; an id that nobody told yet is for later."""
         machine = self.machine
-        if machine.node is None or self.asked:
+        if machine.node is None:
+            return
+        self._choose()
+        if self.asked:
             return
         try:
             machine.get(self.query, sequential=self.sequential)
@@ -33,6 +37,14 @@ class Wish:
             machine.simulation.trace.remark(machine.simulation.clock.now, f"not yet: {error}")
         else:
             self.asked = True
+
+    def _choose(self) -> None:
+        """A name that is waited for, and fits several contents by now, says so: pick one."""
+        for status in self.machine.downloads():
+            waits = status.state is DownloadState.SEARCHING and status.name == self.query
+            if waits and "choose one" in status.problem and self.machine.node is not None:
+                self.machine.node.stop_download(status.id)
+                self.query, self.asked = manifest_of(self.data).content_id, False
 
     @property
     def granted(self) -> bool:
