@@ -11,6 +11,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from random import Random
@@ -188,7 +189,10 @@ class Peer:
         return msgspec.convert(self.ask("GET", "/api/downloads"), list[DownloadStatus])
 
     def history(self, direction: str) -> list[HistoryEntry]:
-        """The lines of one log, oldest first."""
+        """The lines of one log, oldest first; those of a service that runs are written by then."""
+        if self.running.alive:
+            with suppress(OSError, AssertionError):  # it may be ending
+                self.ask("GET", "/api/history?limit=1")
         path = self.state / f"{direction}_log.txt"
         lines = [line.split("\t") for line in read_text(path).splitlines()]
         return [
