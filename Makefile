@@ -29,7 +29,7 @@ REST := $(filter-out tests.integration $(HOSTS),$(patsubst tests/%/__init__.py,t
 .PHONY: unit-peers unit-swarms unit-hosts unit-rest
 
 unit: $(STAMP) tools
-	$(MAKE) --jobs=4 --output-sync=target unit-peers unit-swarms unit-hosts unit-rest
+	$(MAKE) --jobs=2 --output-sync=target unit-peers unit-swarms unit-hosts unit-rest
 
 unit-peers: $(STAMP) tools
 	$(BIN)/trial --temp-directory=_trial_temp_peers $(PEERS)

@@ -40,6 +40,11 @@ class LiveTestCase(ClientTestCase):
             three.wait_to_know(self.peer(number).address, "forest", "bee")
         return self.peer(1), self.peer(2), three
 
+    def hurry(self) -> None:
+        """They give as fast as they can from now on."""
+        for number in (1, 2):
+            self.peer(number).ask("PUT", "/api/limits", {"upload": None, "download": None})
+
     def moving(self, peer: Peer, name: str = "forest", count: int = 300_000) -> Download:
         """A download of which so much is there."""
         download = peer.download(name)
@@ -98,7 +103,7 @@ class GetTests(LiveTestCase):
 
 
 class StatusTests(LiveTestCase):
-    limit = "150k"  # there is to be time for a command or two, each a process of its own
+    limit = "40k"  # there is to be time for some commands, each a process of its own
 
     def test_wide(self) -> None:
         """A download moves, is held and goes on; the peers that give have rates."""
@@ -131,6 +136,7 @@ class StatusTests(LiveTestCase):
         child.until(lambda: "paused" not in child.terminal.text, "it goes on")
         status = download.wait_for(lambda status: status.received > held.received)
         self.assertLess(status.received, len(FOREST))
+        self.hurry()
         child.sees("done, 3.0 MB verified")
         self.assertEqual((three.share / "forest.png").read_bytes(), FOREST)
         child.process.send_signal(signal.SIGINT)
@@ -164,6 +170,7 @@ class StatusTests(LiveTestCase):
         self.assertEqual((row[2], row[6]), ("paused", "forest.png"))
         self.tell(three, "limits", "--down", "off")
         self.tell(three, "resume", "forest")
+        self.hurry()
         wait_until(lambda: (three.share / "forest.png").exists(), "the file")
         child.sees("done, 3.0 MB verified")
         child.process.send_signal(signal.SIGINT)
@@ -194,7 +201,7 @@ class StatusTests(LiveTestCase):
 
 
 class SteeringTests(LiveTestCase):
-    limit = "150k"  # there is to be time for a command or two, each a process of its own
+    limit = "40k"  # there is to be time for some commands, each a process of its own
 
     def test_cancel_and_history(self) -> None:
         """What is cancelled leaves its part; what came is in the history since then."""
@@ -220,11 +227,12 @@ class SteeringTests(LiveTestCase):
         told = self.tell(three, "limits", "--down", "50k")
         self.assertEqual(told, "upload\toff\ndownload\t50 kB/s\n")
         self.assertEqual(three.node().download_limit, 50_000.0)
-        download.wait_for(lambda status: 0 < status.rate < 150_000)
+        download.wait_for(lambda status: 0 < status.rate < 70_000)
         self.assertEqual(
             json.loads(self.tell(three, "limits", "--json", "--down", "off", "--up", "1M")),
             {"upload": 1_000_000.0, "download": None},
         )
+        self.hurry()
         download.wait()
 
 
